@@ -99,6 +99,7 @@ class Member(Secret):
     """
 
     __slots__ = (
+        "_answered",
         "_clients",
         "_closed",
         "_committee",
@@ -145,7 +146,7 @@ class Member(Secret):
         # (client, contribution's name) → its share, from the delivery until the answer
         self._held: dict[tuple[int, bytes], NDArray[np.int64]] = {}
         self._signed: tuple[tuple[int, bytes], ...] = ()
-        self._reported = self._closed = False
+        self._reported = self._answered = self._closed = False
         self._turn = Turn("this member")
 
     def _check_keys(self) -> None:
@@ -199,6 +200,11 @@ class Member(Secret):
         """
         with self._turn:
             self._closed, self._held, self._signed = True, {}, ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether this object has given its answer, the last of its messages."""
+        return self._answered
 
     def _check_open(self) -> None:
         if self._closed:
@@ -301,7 +307,7 @@ class Member(Secret):
         _require(len(present) == len(names), "asks for a sum with a share that does not open")
         self._claim(b"answers", "asks for a sum in a context in which this member has answered")
         total = np.sum(present, axis=0) % np.array(self._params.moduli)[:, None]
-        self._held, self._signed = {}, ()
+        self._held, self._signed, self._answered = {}, (), True
         sums = packed_sums(self._params, total)
         statement = Answer.signed(self._session, chosen, self._member_id, sums)
         return Answer(self._member_id, self._identity.sign(statement), sums)

@@ -139,11 +139,16 @@ class Committee:
     All parties must hold the same committee. Its hash is part of the session's name, so a share that is
     sealed for another committee opens nowhere.
 
+    With `epoch=None` each member is in an epoch of its own, and some may lack a card: they count as absent.
+    What is sealed for such a member is sealed to a hash, whose private key nobody knows. A party that makes
+    a committee so says itself which epochs are over: a card alone does not show it.
+
     Args:
         members: identities of exactly the members, known beforehand; a pinned `Directory`, in which ids are
             members' ids. If they are drawn from a larger group, the server must not be able to choose them.
         cards: `SealingKey.card` of each member, in any order; they may come from the server.
-        epoch: number of the epoch.
+        epoch: number of the epoch; None for members that are each in an epoch of their own.
+        absent: with `epoch=None`, the number of members that may lack a card.
 
     Raises:
         MemberError: a card is not signed by its member, is of another epoch, or has a key of low order.
@@ -157,33 +162,61 @@ class Committee:
         >>> members = Directory({i: who.public for i, who in identities.items()})
         >>> Committee(members, cards, epoch=1).ids
         (0, 1, 2, 3)
+        >>> newer = SealingKey.generate(identities[0], 0, epoch=7).card
+        >>> Committee(members, [newer, *cards[1:3]], epoch=None, absent=1).epochs
+        (7, 1, 1, None)
     """
 
-    __slots__ = ("directory", "epoch", "identities", "ids", "root", "sealing")
+    __slots__ = ("directory", "epoch", "epochs", "identities", "ids", "root", "sealing")
 
-    def __init__(self, members: Directory, cards: Iterable[bytes], *, epoch: int) -> None:
+    def __init__(
+        self, members: Directory, cards: Iterable[bytes], *, epoch: int | None, absent: int = 0
+    ) -> None:
         self.directory = pinned("members", members)
-        self.epoch = check_epoch(epoch)
-        known: dict[int, tuple[bytes, bytes]] = {}
+        common = None if epoch is None else check_epoch(epoch)
+        known: dict[int, tuple[int | None, bytes, bytes]] = {}
         for card in cards:
-            member_id, identity, public = self._read(octets("a card", card))
+            member_id, of, identity, public = self._read(octets("a card", card))
+            if common is not None and of != common:
+                raise MemberError(f"has a card of epoch {of}, not of {common}", member_id)
             if member_id in known:
                 raise LocalProtocolError(f"member {member_id} has two cards in one epoch")
-            known[member_id] = identity, public
-        # Otherwise a server that holds back the cards of honest members would choose the committee.
-        if len(known) != len(self.directory):
-            raise LocalProtocolError(
-                f"{len(known)} cards were given for {len(self.directory)} members; each member needs one, "
-                "and the directory has the members of this committee alone"
-            )
-        self.ids: tuple[int, ...] = tuple(sorted(known))
-        self.identities = tuple(known[member][0] for member in self.ids)
-        self.sealing = tuple(known[member][1] for member in self.ids)
+            known[member_id] = of, identity, public
+        self._check_number(len(known), 0 if common is not None else whole("absent", absent))
+        newest = max((of for of, _, _ in known.values() if of is not None), default=0)
+        self.epoch: int = newest if common is None else common
+        """The epoch of all members; of members with epochs of their own, the newest."""
+        self.ids = self.directory.ids
+        for member_id in self.ids:
+            if member_id not in known:
+                identity = self.directory.identity(member_id) or b""
+                known[member_id] = None, identity, _nobodys(member_id, identity)
+        self.epochs = tuple(known[member][0] for member in self.ids)
+        """The epoch of each member, in the order of ids; None for one without a card."""
+        self.identities = tuple(known[member][1] for member in self.ids)
+        self.sealing = tuple(known[member][2] for member in self.ids)
         self._check_distinct()
-        entries = b"".join(
-            struct.pack("<I", member) + b"".join(known[member]) for member in self.ids
+        self.root: bytes = self._root(common)
+
+    def _check_number(self, cards: int, absent: int) -> None:
+        # Otherwise a server that holds back the cards of honest members would choose the committee.
+        if not len(self.directory) - absent <= cards <= len(self.directory):
+            raise LocalProtocolError(
+                f"{cards} cards were given for {len(self.directory)} members; each member needs one"
+                f"{f', and {absent} may lack it' if absent else ''}, and the directory has the members of "
+                "this committee alone"
+            )
+
+    def _root(self, common: int | None) -> bytes:
+        keys = zip(self.ids, self.epochs, self.identities, self.sealing, strict=True)
+        if common is not None:
+            entries = (struct.pack("<I", at) + who + key for at, _, who, key in keys)
+            return digest(b"committee", struct.pack("<I", common), b"".join(entries))
+        own = (
+            struct.pack("<IBI", at, of is not None, of or 0) + who + key
+            for at, of, who, key in keys
         )
-        self.root: bytes = digest(b"committee", struct.pack("<I", self.epoch), entries)
+        return digest(b"committee of epochs", b"".join(own))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -199,21 +232,19 @@ class Committee:
                 )
             owners[key] = member
 
-    def _read(self, card: bytes) -> tuple[int, bytes, bytes]:
+    def _read(self, card: bytes) -> tuple[int, int, bytes, bytes]:
         if len(card) != _CARD.size:
             raise LocalProtocolError(f"a card takes {_CARD.size} bytes, not {len(card)}")
         *head, member_id, epoch, public, signature = _CARD.unpack(card)
         identity = self.directory.identity(member_id)
         if tuple(head) != _HEAD or identity is None:
             raise LocalProtocolError(f"no card of a member that the directory knows: {member_id}")
-        if epoch != self.epoch:
-            raise MemberError(f"has a card of epoch {epoch}, not of {self.epoch}", member_id)
         statement = _carded(member_id, epoch, public)
         if not self.directory.verify(identity, signature, statement):
             raise MemberError("has a card that it did not sign", member_id)
         if not acceptable_agreement_key(public):
             raise MemberError("has a sealing key of low order", member_id)
-        return member_id, identity, public
+        return member_id, epoch, identity, public
 
     def session(self, params: CommitteeParams, context: bytes) -> bytes:
         """The session's name: parameters, committee with its keys, and context.
@@ -271,6 +302,17 @@ def card_epoch(card: bytes) -> int:
         raise LocalProtocolError(f"a card takes {_CARD.size} bytes, not {len(data)}")
     *_, epoch, _, _ = _CARD.unpack(data)
     return int(epoch)
+
+
+def _nobodys(member_id: int, identity: bytes) -> bytes:
+    """A key that nobody can open: a hash, of which nobody knows the private key."""
+    attempt = 0
+    while True:
+        hashed = digest(b"no sealing key", struct.pack("<II", member_id, attempt), identity)
+        public = hashed[:-1] + bytes([hashed[-1] & 0x7F])  # one of 255 bits is canonical
+        if acceptable_agreement_key(public):
+            return public
+        attempt += 1
 
 
 def check_epoch(epoch: object) -> int:

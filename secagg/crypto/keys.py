@@ -221,6 +221,11 @@ class Directory:
         """Number of clients in the directory."""
         return len(self._identities)
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of all clients, ascending."""
+        return tuple(sorted(self._identities))
+
     def identity(self, client_id: int) -> bytes | None:
         """The 32-byte identity known for a client; None for a stranger.
 

@@ -141,6 +141,10 @@ def _endorsed(parties: Parties, replies: list[bytes], numbers) -> int:
     return sum(isinstance(one, Endorsement) for one in found)
 
 
+def committee(parties: Parties):
+    return parties.agreement.committee(parties.cards.held)
+
+
 def two_sets(parties: Parties) -> list[bytes]:
     """Member 0's answers when the server tells it one set with node 5, and one without.
 
@@ -153,7 +157,7 @@ def two_sets(parties: Parties) -> list[bytes]:
     answers = []
     for nodes in (range(6), range(5)):
         spec = sum_spec(round_, parties.agreement)
-        session = server_side(parties.agreement).session(spec, range(6))
+        session = server_side(parties.agreement, committee(parties)).session(spec, range(6))
         session.open()
         for node in nodes:
             for part in read_reply(uploads[node]).parts:
@@ -168,7 +172,9 @@ def _stage(parties: Parties, session, round_: Round, answers: list[bytes]) -> No
     """One stage, in which the other members are the server's accomplices and sign everything."""
     for address, (message,) in session.advance().items():
         member = -2 - address
-        request = Request.about(Stage.OPEN, round_, parties.agreement.digest, message).to_bytes()
+        request = Request.about(
+            Stage.OPEN, round_, parties.agreement.digest, message, parties.cards.held
+        ).to_bytes()
         if member:
             parties.journals[member].clear()
         reply = parties.answered(member, request)
@@ -179,7 +185,8 @@ def _stage(parties: Parties, session, round_: Round, answers: list[bytes]) -> No
 
 def test_x4_a_member_signs_one_set_a_round(parties):
     round_ = read_request(parties.server().request).facts(RUN, "train")
-    session = server_side(parties.agreement).session(sum_spec(round_, parties.agreement), range(6))
+    side = server_side(parties.agreement, committee(parties))
+    session = side.session(sum_spec(round_, parties.agreement), range(6))
     numbers = session._sums.numbers
     assert _endorsed(parties, two_sets(parties), numbers) == 1
 

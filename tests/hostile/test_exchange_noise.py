@@ -178,6 +178,7 @@ def test_xn3_every_attempt_is_charged_and_none_is_free(parties):
     """One model again and again, in rounds that all fail."""
     for number in range(1, 6):
         server = parties.server(number, model=LONG)
+        parties.called(server)
         server.receive(joined(parties, 0, server).send(ZEROS, {}))
         assert server.advance() == {}  # noise alone: nobody else replied
         assert charges(parties) == number

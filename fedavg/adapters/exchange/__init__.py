@@ -13,6 +13,7 @@ charges a ledger of its own before it answers.
 from __future__ import annotations
 
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
+from fedavg.adapters.exchange.cards import MemberCards
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import Card, NodeKeys
 from fedavg.adapters.exchange.messages import Stage
@@ -31,6 +32,7 @@ __all__ = [
     "Contribution",
     "Mean",
     "MeanServer",
+    "MemberCards",
     "Node",
     "NodeKeys",
     "Record",

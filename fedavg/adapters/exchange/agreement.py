@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from fedavg.adapters.exchange.keys import Card
     from fedavg.privacy.noise import Noise
+    from secagg.committee import Committee
 
 __all__ = ["AGREEMENT_FILE", "Agreement", "read_noise"]
 
@@ -60,8 +61,8 @@ class Agreement:
     Args:
         terms: the records and the sum.
         nodes: id of every node to its 32-byte public identity.
-        members: id of every member of the committee, who is a node, to its signed public sealing key; nobody
-            for a sum without a committee.
+        members: id of every member of the committee, who is a node, to its first signed public sealing key,
+            which later ones replace; nobody for a sum without a committee.
 
     Raises:
         PlanError: the committee has another size than the sum says, or there are fewer nodes than a round
@@ -103,8 +104,9 @@ class Agreement:
             check_registered(record.encoding)
             if record.noise is not None:
                 self._check_noise(kind, record)
-        # It is made here, so that a bad identity or card is refused when the file is read.
-        _ = self.material
+        # They are made here, so that a bad identity or card is refused when the file is read.
+        if self.committee(self.members.values()) is None:
+            _ = self.material
 
     def _check_noise(self, kind: str, record: Record) -> None:
         """Refuse noise that these nodes cannot add, or that nobody can account for."""
@@ -155,18 +157,48 @@ class Agreement:
 
     @functools.cached_property
     def material(self) -> bytes:
-        """The public material from which server and nodes load their sides of the sum."""
+        """The public material from which the parties load their sides of a sum without a committee."""
+        # No party of such a sum has material of its own, so that this is public; any sum will do.
+        spec = SumSpec(1, 1, None, len(self.nodes), self.terms.weight.encode())
+        return self.terms.sum.provision(spec, self.nodes).clients
+
+    @functools.cached_property
+    def _pinned(self) -> tuple[Directory, Directory]:
+        """All nodes, and the members; a directory remembers the signatures that it has verified."""
+        members = {member: self.nodes[member] for member in self.members}
+        return Directory(dict(self.nodes)), Directory(members)
+
+    def committee(self, cards: Iterable[bytes]) -> Committee | None:
+        """The committee with the sealing keys that these cards name; None for a sum without one.
+
+        Whether a key's epoch is over, no card shows: `fedavg.adapters.exchange.nodes.epochs` knows it.
+
+        Args:
+            cards: cards of the members; as many may lack one as may be absent.
+
+        Raises:
+            PlanError: a member is no node of the agreement.
+            secagg.SecAggError: a card is not signed by its member, or too many members have none.
+        """
         if strangers := [member for member in self.members if member not in self.nodes]:
             raise PlanError(f"member {strangers[0]} of the committee is no node of the agreement")
+        _, members = self._pinned  # refuses what no session would take
         if not self.members:
-            Directory(dict(self.nodes))  # refuses what no session would take
-            # No party of such a sum has material of its own, so that this is public; any sum will do.
-            spec = SumSpec(1, 1, None, len(self.nodes), self.terms.weight.encode())
-            return self.terms.sum.provision(spec, self.nodes).clients
-        from fedavg.sums.one_shot import public_material  # noqa: PLC0415 - see `WITHOUT`
+            return None
+        from secagg.committee import Committee  # noqa: PLC0415 - see `WITHOUT`
 
-        members = {member: self.nodes[member] for member in self.members}
-        return public_material(self.nodes, members, self.members.values())
+        return Committee(members, cards, epoch=None, absent=self.terms.sum.absent_members)
+
+    def signed_key(self, member: int, card: bytes) -> tuple[int, bytes]:
+        """The epoch and the public sealing key that a member's card names.
+
+        Raises:
+            secagg.SecAggError: the member did not sign it.
+        """
+        from secagg.committee import Committee  # noqa: PLC0415 - see `WITHOUT`
+
+        alone = Committee(Directory({member: self.nodes[member]}), [card], epoch=None)
+        return alone.epoch, alone.sealing[0]
 
     @functools.cached_property
     def digest(self) -> bytes:

@@ -1,13 +1,15 @@
-"""A node's own keys: its identity, its sealing key for a committee, and the public card of both."""
+"""A node's own keys: its identity, its sealing keys for a committee, and the public card of both."""
 
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from fedavg.adapters.exchange.sealing import HeldKeys, SealingFolder
 from fedavg.errors import ConfigError
 from fedavg.files import replace_file
 from secagg import Directory, Identity, SecAggError
@@ -16,10 +18,10 @@ from secagg.committee import Committee, SealingKey
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["EPOCH", "KEYS_FILE", "Card", "NodeKeys"]
+    from fedavg.adapters.exchange.sealing import KeyPlace
 
-EPOCH = 1
-"""Number of the epoch of sealing keys; a new agreement with new keys is a new start."""
+__all__ = ["KEYS_FILE", "Card", "NodeKeys"]
+
 KEYS_FILE = "node.key"
 
 _CARD = struct.Struct("<4sI32s")
@@ -33,7 +35,7 @@ class Card:
     Args:
         node: id of the node, 0 … 2^32 − 1.
         identity: its 32-byte public identity.
-        sealing: its signed public sealing key.
+        sealing: its signed public sealing key of the present epoch.
     """
 
     node: int
@@ -81,7 +83,6 @@ class Card:
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: int
     identity: str
-    sealing: str
 
     def __repr__(self) -> str:
         return "_File(<redacted>)"
@@ -93,8 +94,8 @@ class NodeKeys:
 
     Args:
         node: id of the node, 0 … 2^32 − 1.
-        identity: its signing key.
-        sealing: its key as a member of a committee.
+        identity: its signing key, for as long as the node is enrolled.
+        sealing: its keys as a member of a committee, each of which serves for one epoch.
 
     Example:
         >>> import tempfile
@@ -112,7 +113,7 @@ class NodeKeys:
 
     node: int
     identity: Identity = field(repr=False)
-    sealing: SealingKey = field(repr=False)
+    sealing: KeyPlace = field(repr=False)
 
     def __repr__(self) -> str:
         return "NodeKeys(<redacted>)"
@@ -128,16 +129,45 @@ class NodeKeys:
             secagg.LocalProtocolError: the id is no integer of 32 bits.
         """
         identity = Identity.generate()
-        sealing = SealingKey.generate(identity, node, epoch=EPOCH)
-        return cls(sealing.member_id, identity, sealing)
+        first = SealingKey.generate(identity, node, epoch=int(time.time()))
+        sealing = HeldKeys({first.epoch: first.private_bytes()})
+        return cls(first.member_id, identity, sealing)
 
     @property
     def card(self) -> Card:
-        """The public half."""
-        return Card(self.node, self.identity.public, self.sealing.card)
+        """The public half, at present.
+
+        Raises:
+            ConfigError: there is no sealing key.
+        """
+        return Card(self.node, self.identity.public, self._newest().card)
+
+    def key_of(self, epoch: int) -> SealingKey:
+        """The sealing key of an epoch.
+
+        Raises:
+            ConfigError: it cannot be read, or is damaged.
+        """
+        try:
+            return SealingKey.from_private_bytes(
+                self.sealing.secret(epoch), self.identity, self.node, epoch=epoch
+            )
+        except SecAggError:
+            raise ConfigError(
+                f"the sealing key of epoch {epoch} is damaged: remove its file; the node makes a new key "
+                "with its next answer"
+            ) from None
+
+    def _newest(self) -> SealingKey:
+        epochs = self.sealing.epochs()
+        if not epochs:
+            raise ConfigError(
+                "this node has no sealing key: python -m fedavg.adapters.exchange renew FOLDER makes one"
+            )
+        return self.key_of(epochs[-1])
 
     def write(self, folder: Path) -> None:
-        """Write the keys to a new file that only its owner can read.
+        """Write the keys to new files that only their owner can read.
 
         Raises:
             ConfigError: the folder has keys, or cannot be written.
@@ -147,11 +177,11 @@ class NodeKeys:
             raise ConfigError(
                 f"{path} exists: a node that lost its keys is a new node; move the old file away first"
             )
-        held = _File(
-            self.node, self.identity.private_bytes().hex(), self.sealing.private_bytes().hex()
-        )
+        held, sealing = _File(self.node, self.identity.private_bytes().hex()), self._newest()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            # First, so that a folder without `node.key` is one in which this was not finished.
+            SealingFolder(folder).put(sealing.epoch, sealing.private_bytes())
             replace_file(path, msgspec.json.encode(held), mode=0o600, sole=True)
         except OSError as error:
             raise ConfigError(f"the keys cannot be written: {error}") from None
@@ -179,10 +209,9 @@ class NodeKeys:
         try:
             held = msgspec.json.decode(data, type=_File)
             identity = Identity.from_private_bytes(bytes.fromhex(held.identity))
-            sealing = SealingKey.from_private_bytes(
-                bytes.fromhex(held.sealing), identity, held.node, epoch=EPOCH
-            )
         # The causes quote what they read, which is a key.
         except (msgspec.MsgspecError, ValueError, SecAggError):
-            raise ConfigError(f"{path} holds no keys of a node, or is damaged") from None
-        return cls(held.node, identity, sealing)
+            raise ConfigError(
+                f"{path} holds no keys of a node of this version, or is damaged"
+            ) from None
+        return cls(held.node, identity, SealingFolder(folder))

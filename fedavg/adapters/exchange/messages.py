@@ -19,7 +19,7 @@ from fedavg.errors import WireFormatError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Reply", "Request", "Round", "Stage", "read_reply", "read_request"]
+__all__ = ["Reply", "Request", "Round", "Stage", "named", "read_reply", "read_request"]
 
 _REQUEST, _REPLY = b"FXR1", b"FXA1"
 _HASH = 32
@@ -69,18 +69,18 @@ class Round:
         numbers = b"".join(
             number.to_bytes(8, "little") for number in (self.number, self.asked, self.length)
         )
-        return _named(
+        return named(
             b"sum", agreement, self.run.encode(), self.kind.encode(), numbers, self.content
         )
 
     def fact(self, what: str) -> bytes:
         """A fact for a journal: this was done in this round, under any content and any agreement."""
         number = self.number.to_bytes(8, "little")
-        return _named(b"fact", self.run.encode(), self.kind.encode(), number, what.encode())
+        return named(b"fact", self.run.encode(), self.kind.encode(), number, what.encode())
 
     def model_fact(self, agreement: bytes, model: bytes, count: int) -> bytes:
         """The fact that a node answers for one model for the count-th time, in any run."""
-        return _named(b"model", agreement, self.kind.encode(), model, count.to_bytes(8, "little"))
+        return named(b"model", agreement, self.kind.encode(), model, count.to_bytes(8, "little"))
 
     def slot_facts(self, agreement: bytes, slots: int) -> Iterator[bytes]:
         """The facts that a node uses up one of its answers under an agreement, in any run.
@@ -91,14 +91,19 @@ class Round:
         """
         # Any order is sound, because an answer takes a free slot. This one finds a free slot at once where
         # the server numbers its sums, and reads all of them where it does not.
-        first = int.from_bytes(_named(b"first", self.run.encode())[:8], "little") + self.number
+        first = int.from_bytes(named(b"first", self.run.encode())[:8], "little") + self.number
         for step in range(slots):
             slot = (first + step) % slots
-            yield _named(b"slot", agreement, self.kind.encode(), slot.to_bytes(8, "little"))
+            yield named(b"slot", agreement, self.kind.encode(), slot.to_bytes(8, "little"))
 
 
-def _named(what: bytes, *parts: bytes) -> bytes:
-    """SHA-256 of length-prefixed parts, so that no two lists of parts run together."""
+def named(what: bytes, *parts: bytes) -> bytes:
+    """SHA-256 of length-prefixed parts, so that no two lists of parts run together.
+
+    Example:
+        >>> named(b"fact", b"ab", b"c") == named(b"fact", b"a", b"bc")
+        False
+    """
     hashed = hashlib.sha256(b"fedavg exchange " + what)
     for part in parts:
         hashed.update(len(part).to_bytes(8, "little") + part)
@@ -115,11 +120,20 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     length: int
     content: bytes
     body: bytes = b""
+    cards: tuple[bytes, ...] = ()  # the members' present sealing keys, which they have signed
 
     @classmethod
-    def about(cls, stage: Stage, facts: Round, agreement: bytes, body: bytes = b"") -> Request:
+    def about(
+        cls,
+        stage: Stage,
+        facts: Round,
+        agreement: bytes,
+        body: bytes = b"",
+        cards: tuple[bytes, ...] = (),
+    ) -> Request:
         """A request about a round."""
-        return cls(stage, agreement, facts.number, facts.asked, facts.length, facts.content, body)
+        numbers = facts.number, facts.asked, facts.length
+        return cls(stage, agreement, *numbers, facts.content, body, cards)
 
     def facts(self, run: str, kind: str) -> Round:
         """The round that this is about, in a run and of a kind that the receiver's engine names."""
@@ -131,10 +145,11 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """What a node sends back: its id, and messages of the sum."""
+    """What a node sends back: its id, messages of the sum, and its present sealing key if it is a member."""
 
     node: int
     parts: tuple[bytes, ...] = ()
+    card: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Encode."""

@@ -5,9 +5,11 @@ It has no clock and no transport.  The engine's adapter carries the bytes, and d
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
+from fedavg.adapters.exchange.cards import MemberCards
 from fedavg.adapters.exchange.messages import Request, Round, Stage, read_reply
 from fedavg.adapters.exchange.sides import server_side, sum_spec, vectors
 from fedavg.adapters.exchange.vectors.layout import content_digest
@@ -18,9 +20,11 @@ from secagg import Aborted
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
+    from fedavg.adapters.exchange.messages import Reply
     from fedavg.adapters.exchange.vectors.costs import Cost
     from fedavg.adapters.exchange.vectors.layout import Arrays
     from fedavg.adapters.exchange.vectors.places import Mean
+    from fedavg.sums.interface import ServerSession
 
 __all__ = ["MeanServer"]
 
@@ -40,6 +44,8 @@ class MeanServer:
         asked: number of nodes that are asked.
         arrays: the arrays that are sent with the request.
         settings: everything else that is sent, in one canonical form.
+        cards: the members' sealing keys, of which one object serves all rounds of a run; None to begin with
+            the first ones, which the agreement has. They serve for an epoch, and then no longer.
 
     Raises:
         PlanError: the agreement has no such kind, or an array cannot be summed.
@@ -57,12 +63,8 @@ class MeanServer:
         ... )
         >>> keys = [NodeKeys.generate(node) for node in range(6)]
         >>> agreement = Agreement.among(terms, [key.card for key in keys])
-        >>> class Memory(set):  # as long as the process lives
-        ...     def add(self, fact):
-        ...         new = fact not in self
-        ...         super().add(fact)
-        ...         return new
-        >>> nodes = [Node(agreement, key, Memory()) for key in keys]
+        >>> from fedavg.sums.others import MemoryJournal
+        >>> nodes = [Node(agreement, key, MemoryJournal()) for key in keys]
         >>> model = {"w": np.zeros(3, np.float32)}
         >>> server = MeanServer(agreement, "run 1", 1, "train", 6, model)
         >>> for i, node in enumerate(nodes):  # each in a process of its own
@@ -87,6 +89,7 @@ class MeanServer:
         asked: int,
         arrays: Arrays,
         settings: bytes = b"",
+        cards: MemberCards | None = None,
     ) -> None:
         terms = agreement.terms
         self._at = vectors(agreement, kind, arrays)
@@ -104,12 +107,12 @@ class MeanServer:
         self._facts = Round(
             run, number, kind, asked, self._at.length, content_digest(arrays, settings)
         )
-        spec = sum_spec(self._facts, agreement)
-        terms.sum.check(spec)
-        # Which of the nodes are asked is known to the engine only; their number is part of the sum.
-        self._session = server_side(agreement).session(spec, sorted(agreement.nodes))
-        opening = next(iter(self._session.open().values()))[0]
-        self._request = self._about(Stage.CONTRIBUTE, opening)
+        self._spec = sum_spec(self._facts, agreement)
+        terms.sum.check(self._spec)
+        first = agreement.members.values()
+        self._cards = MemberCards(agreement, first) if cards is None else cards
+        self._passed_on: tuple[bytes, ...] = ()  # the cards of this sum, the same in all its stages
+        self._without_key: frozenset[int] = frozenset()
         # The address of each node whose reply is awaited; None while any node may contribute.
         self._awaited: dict[int, int] | None = None
         self._received: set[int] = set()
@@ -117,15 +120,44 @@ class MeanServer:
         self._failure = ""
         self._taken: dict[int, set[bytes]] = {}  # digests of the messages that the session has
 
-    @property
+    @functools.cached_property
+    def _session(self) -> ServerSession:
+        """The sum, which begins when it is first asked for: with the keys that are known by then."""
+        if not self._cards.enough:
+            raise RoundAbortedError(
+                f"{len(self._cards.missing)} members of the committee have not sent their sealing keys, and "
+                f"{self._agreement.terms.sum.absent_members} may be absent"
+            )
+        self._passed_on, self._without_key = self._cards.held, self._cards.missing
+        committee = self._agreement.committee(self._passed_on)
+        # Which of the nodes are asked is known to the engine only; their number is part of the sum.
+        side = server_side(self._agreement, committee)
+        return side.session(self._spec, sorted(self._agreement.nodes))
+
+    @functools.cached_property
     def request(self) -> bytes:
-        """The request to contribute, the same for every node."""
-        return self._request
+        """The request to contribute, the same for every node.
+
+        Raises:
+            RoundAbortedError: the sealing keys of too many members are not known.
+        """
+        opening = next(iter(self._session.open().values()))[0]
+        return self._about(Stage.CONTRIBUTE, opening)
 
     @property
     def roll_call(self) -> bytes:
-        """A request for a node's id, the same for every node; it changes nothing."""
+        """A request for a node's id, the same for every node; a member also sends its sealing key."""
         return self._about(Stage.NAME)
+
+    @property
+    def calls_first(self) -> bool:
+        """Whether a roll call should come before the sum, because some sealing keys are not known."""
+        return bool(self._cards.missing)
+
+    @property
+    def missing(self) -> frozenset[int]:
+        """The members whose sealing keys are not known."""
+        return self._cards.missing
 
     @property
     def stage(self) -> str:
@@ -159,7 +191,8 @@ class MeanServer:
 
         Raises:
             WireFormatError: these bytes are no reply.
-            LocalProtocolError: the reply has another sender, or is not awaited.
+            LocalProtocolError: the reply has another sender, is not awaited, or has a sealing key that is
+                not the sender's.
             he.HeError, secagg.SecAggError: the node's message is not acceptable.
         """
         found = read_reply(reply)
@@ -173,6 +206,7 @@ class MeanServer:
         address = found.node if awaited is None else awaited.get(found.node)
         if address is None:
             raise LocalProtocolError(f"no reply of node {found.node} is awaited in this stage")
+        self._take_card(found)
         taken = self._taken.setdefault(found.node, set())
         # The session keeps what it accepted of a reply that was refused for a later part, and takes no
         # message twice. The honest reply has the same bytes there, so only the rest of it is new.
@@ -189,8 +223,15 @@ class MeanServer:
 
         Raises:
             WireFormatError: these bytes are no reply.
+            LocalProtocolError: the sealing key in it is not the member's.
         """
-        return read_reply(reply).node
+        found = read_reply(reply)
+        self._take_card(found)
+        return found.node
+
+    def _take_card(self, reply: Reply) -> None:
+        if reply.card:
+            self._cards.take(reply.node, reply.card)
 
     def advance(self) -> dict[int, bytes]:
         """Close the stage, and return the next request for each node that is asked; {} at the end.
@@ -198,11 +239,14 @@ class MeanServer:
         Raises:
             RoundAbortedError: the round has no sum, and no noise that would stand in its place.
         """
+        if self._awaited is not None:  # members that fell silent may have begun another epoch
+            self._cards.forget(set(self._awaited) - self._received)
         self._received.clear()
         self._taken.clear()
         try:
             messages = self._session.advance()
         except (Aborted, HeError) as error:
+            self._cards.forget(self._agreement.members)
             self._failure = f"the round has no sum: {error}"
             self._mean = self._at.without_sum(self._facts.asked, self._reference)
             if self._mean is None:
@@ -213,12 +257,16 @@ class MeanServer:
             self._mean = self._at.released(
                 found.total, found.survivors, self._facts.asked, self._reference
             )
-        self._awaited = {_node_at(address): address for address in messages}
-        return {
-            _node_at(address): self._about(
-                Stage.CONTINUE if is_client(address) else Stage.OPEN, parts[0]
-            )
+        # A member without a sealing key in this sum has no share, and is not waited for.
+        asked = {
+            _node_at(address): (address, parts[0])
             for address, parts in messages.items()
+            if is_client(address) or _node_at(address) not in self._without_key
+        }
+        self._awaited = {node: address for node, (address, _) in asked.items()}
+        return {
+            node: self._about(Stage.CONTINUE if is_client(address) else Stage.OPEN, body)
+            for node, (address, body) in asked.items()
         }
 
     def result(self) -> Mean:
@@ -232,7 +280,8 @@ class MeanServer:
         return self._mean
 
     def _about(self, stage: Stage, body: bytes = b"") -> bytes:
-        return Request.about(stage, self._facts, self._agreement.digest, body).to_bytes()
+        passed = self._passed_on
+        return Request.about(stage, self._facts, self._agreement.digest, body, passed).to_bytes()
 
 
 def _node_at(address: int) -> int:

@@ -1,7 +1,7 @@
 """The sides of a sum for an agreement: who clients and members are comes from enrolled nodes, not a dealer.
 
 In a simulation one process makes the keys of all members (`SecureSum.provision`).  Between machines each
-member makes its own, and this module puts the same sides together from public cards.
+member makes its own, and this module puts the same sides together from the public cards of a round.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from fedavg.sums.interface import SumSpec
 
 if TYPE_CHECKING:
     from fedavg.adapters.exchange.agreement import Agreement
-    from fedavg.adapters.exchange.keys import NodeKeys
     from fedavg.adapters.exchange.messages import Round
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
-    from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
+    from fedavg.sums.interface import ServerSide
     from fedavg.sums.masked_client import SecAggClientSide
+    from fedavg.sums.one_shot import OneShot
+    from fedavg.sums.one_shot.known import KnownCommittee
+    from secagg.committee import Committee
 
 __all__ = [
-    "client_side",
-    "member_side",
     "server_side",
+    "sides_among",
     "sum_spec",
     "suspending_side",
     "vectors",
@@ -64,24 +65,18 @@ def sum_spec(facts: Round, agreement: Agreement) -> SumSpec:
     )
 
 
-def server_side(agreement: Agreement) -> ServerSide:
-    """The server's side: public identities."""
-    return agreement.terms.sum.server_side(agreement.material)
+def server_side(agreement: Agreement, committee: Committee | None) -> ServerSide:
+    """The server's side: public identities, and the committee of the round if there is one."""
+    if committee is None:
+        return agreement.terms.sum.server_side(agreement.material)
+    return sides_among(agreement, committee).server()
 
 
-def client_side(agreement: Agreement) -> ClientSide:
-    """A node's side as a client of sums to which it speaks once."""
-    return agreement.terms.sum.client_side(agreement.material)
+def sides_among(agreement: Agreement, committee: Committee) -> KnownCommittee:
+    """All sides of a sum whose keys a committee adds, under the sealing keys of one round."""
+    return cast("OneShot", agreement.terms.sum).among(committee, agreement.nodes)
 
 
 def suspending_side(agreement: Agreement) -> SecAggClientSide:
     """A node's side as a client of sums that are without a committee: it is put away between two messages."""
-    return cast("SecAggClientSide", client_side(agreement))
-
-
-def member_side(agreement: Agreement, keys: NodeKeys) -> OpenerSide:
-    """A node's side as a member of the committee, with its keys."""
-    from fedavg.sums.one_shot import member_material  # noqa: PLC0415 - see `agreement.WITHOUT`
-
-    material = member_material(agreement.material, keys.identity, keys.sealing)
-    return agreement.terms.sum.opener_side(material)
+    return cast("SecAggClientSide", agreement.terms.sum.client_side(agreement.material))

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import msgspec
-
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.errors import CapacityError, PlanError
@@ -30,6 +28,10 @@ Beyond = Literal["refuse", "clip"]
 _STATE = (
     "Until a node has masked its record, its folder holds the record, sealed under the node's key: nobody "
     "reads both files, and neither the folder's journal nor its state is restored from a copy."
+)
+_CLOCK = (
+    "The clocks of the nodes are right within days: a node seals to no key that a member made more than "
+    "{days} days ago. A server that keeps a node from rounds may until then give it a key that is over."
 )
 _SIZES = 4096  # of rounds that are tried
 _SMALLEST, _LARGEST = 1e-30, 1e30
@@ -121,8 +123,8 @@ class Terms:
 
     Args:
         sum: the secure sum: a `OneShot` whose keys a committee of the nodes adds, or a `SecAgg`, whose
-            clients are put away as files between two messages. The `epoch_rounds` of a `OneShot` becomes the
-            number of all answers, because a node has one sealing key for the whole agreement.
+            clients are put away as files between two messages. The `epoch_rounds` of a `OneShot` counts the
+            sums that a member's sealing key serves, of all kinds together.
         records: kind of a record to what it carries. A node refuses requests of other kinds.
         max_weight: largest weight of a node, such as its number of examples; public.
         weight: name of the metric that is the weight.
@@ -135,6 +137,8 @@ class Terms:
         max_rounds: how often a node answers a kind of request under this agreement, in all runs together; a
             bound on the number of sums that no choice of models evades.
         delta: δ at which the server states the epsilons of records with noise; a node's ledger has its own.
+        key_days: age in days at which nodes refuse a member's sealing key, by their own clocks. A member
+            renews its key at half of this age, if it has not served its sums before.
 
     Raises:
         PlanError: no such sum is possible here, or a value has another type or range.
@@ -160,6 +164,7 @@ class Terms:
     attempts: int = 3
     max_rounds: int = 10_000
     delta: float = 1e-5
+    key_days: float = 7.0
 
     def __post_init__(self) -> None:
         _check_sum(self.sum)
@@ -167,11 +172,8 @@ class Terms:
         floors = {"max_weight": 1, "min_cohort": 3, "attempts": 1, "max_rounds": 1}
         for name, floor in floors.items():
             object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
-        if not self.suspends:
-            # A member's one sealing key serves for as long as the agreement: the assumptions must say so.
-            serves = self.max_rounds * len(self.records)
-            object.__setattr__(self, "sum", msgspec.structs.replace(self.sum, epoch_rounds=serves))
         _text("weight", self.weight)
+        object.__setattr__(self, "key_days", checks.plan.positive("key_days", self.key_days))
         object.__setattr__(self, "delta", checks.plan.proper_fraction("delta", self.delta))
         needed = max(
             self.sum.smallest_cohort(),
@@ -198,8 +200,8 @@ class Terms:
 
     @property
     def assumptions_here(self) -> tuple[str, ...]:
-        """Assumptions beside those of the sum: what a node's folder holds between two messages."""
-        return (_STATE,) if self.suspends else ()
+        """Assumptions beside those of the sum: what a node's folder holds, and what its clock is for."""
+        return (_STATE,) if self.suspends else (_CLOCK.format(days=f"{self.key_days:g}"),)
 
     def record(self, kind: str) -> Record:
         """What a kind of record carries.

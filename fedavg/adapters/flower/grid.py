@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from dp.checks import is_a
 from fedavg import checks
 from fedavg.adapters.engines import FLOWER
-from fedavg.adapters.exchange import Agreement, MeanServer
+from fedavg.adapters.exchange import Agreement, MeanServer, MemberCards
 from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.adapters.flower import records
 from fedavg.adapters.flower.declared import mismatch
@@ -51,11 +51,13 @@ class _Progress:
         number: number of the last sum in the run.
         places: digest of an agreement → id of a node in it → its id in Flower.
         answers: how many sums of each cost there were.
+        cards: digest of an agreement → the members' sealing keys.
     """
 
     number: int = 0
     places: dict[bytes, dict[int, int]] = field(default_factory=dict[bytes, dict[int, int]])
     answers: Counter[Cost] = field(default_factory=Counter["Cost"])
+    cards: dict[bytes, MemberCards] = field(default_factory=dict[bytes, MemberCards])
 
 
 # A second grid that began at 1 again would be refused by every node, and would forget what was spent.
@@ -196,6 +198,8 @@ class SecureGrid(Base):
             len(asked),
             arrays,
             records.settings_of(content, self._config),
+            # Empty at first, so that the members are asked: those of the agreement may be over since long.
+            done.cards.setdefault(self._agreement.digest, MemberCards(self._agreement)),
         )
         work = SecureRound(
             self._grid,

@@ -74,6 +74,8 @@ class SecureRound:
         """
         from flwr.app import RecordDict  # noqa: PLC0415 - an optional engine
 
+        if self.server.calls_first:
+            self._call(stage_timeout)
         request = {records.KEY: records.carrying(self.server.request)}
         # Flower's own records go along as they are: each is sent once for all nodes.
         body = RecordDict({**content, **request})
@@ -102,15 +104,31 @@ class SecureRound:
         A node that was started again has another id in Flower, so that ids of nodes that have gone are
         forgotten first. In a sum without a committee the others are known, by their contributions.
         """
-        from flwr.app import RecordDict  # noqa: PLC0415 - an optional engine
-
-        here = set(self.grid.get_node_ids())
-        for node in [node for node, place in self.places.items() if place not in here]:
-            del self.places[node]
+        here = self._here()
         known = sum(member in self.places for member in requests)
         if known >= len(requests) - self.sum.absent_members and known:
             return
-        silent = here - set(self.places.values())
+        self._ask(here - set(self.places.values()), timeout)
+
+    def _call(self, timeout: float) -> None:
+        """Ask members for their present sealing keys, as in the first sum of a run."""
+        here = self._here()
+        keys_known = {self.places[at] for at in set(self.places) - self.server.missing}
+        self._ask(here - keys_known, timeout)
+        asked = "secure sum %d: the sealing keys of %d members are not known"
+        _log.info(asked, self.number, len(self.server.missing))
+
+    def _here(self) -> set[int]:
+        """The ids of all nodes in Flower; those of nodes that have gone are forgotten."""
+        here = set(self.grid.get_node_ids())
+        for node in [node for node, place in self.places.items() if place not in here]:
+            del self.places[node]
+        return here
+
+    def _ask(self, silent: set[int], timeout: float) -> None:
+        """A roll call of nodes."""
+        from flwr.app import RecordDict  # noqa: PLC0415 - an optional engine
+
         if not silent:
             return
         call = RecordDict({records.KEY: records.carrying(self.server.roll_call)})

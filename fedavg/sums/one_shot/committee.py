@@ -13,7 +13,6 @@ from fedavg.sums.assumed import at_most
 from fedavg.sums.interface import FIRST_OPENER, Provision
 from fedavg.sums.one_shot.committee_sessions import (
     CommitteeClientSide,
-    CommitteeServerSide,
     MemberSide,
     describe,
 )
@@ -24,6 +23,7 @@ from fedavg.sums.one_shot.epochs import (
     MemberOfEpochs,
     ServerOfEpochs,
 )
+from fedavg.sums.one_shot.known import KnownCommittee
 from secagg import Directory, Identity
 from secagg.committee import CommitteeParams, SealingKey
 from secagg.params.derivation import rounded_up
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fedavg.sums.interface import SumSpec
+    from fedavg.sums.one_shot.committee_sessions import CommitteeServerSide
     from fedavg.sums.one_shot.uploads import Uploads
     from secagg.committee import Committee
 
@@ -184,9 +185,7 @@ class CommitteeKeys:
         held = _read(material)
 
         def side(committee: Committee) -> CommitteeServerSide:
-            return CommitteeServerSide(
-                uploads, self.params, committee, held.clients, self.min_survivors
-            )
+            return self.among(uploads, committee, held.clients).server()
 
         return ServerOfEpochs(held.epochs(self.epoch_rounds), side)
 
@@ -209,6 +208,12 @@ class CommitteeKeys:
             return MemberSide(uploads, self.params, committee, clients, keys)
 
         return MemberOfEpochs(held.epochs(self.epoch_rounds), held.sealing, restored, side)
+
+    def among(
+        self, uploads: Uploads, committee: Committee, clients: Mapping[int, bytes]
+    ) -> KnownCommittee:
+        """The sides under one committee."""
+        return KnownCommittee(uploads, self.params, self.min_survivors, committee, clients)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message of the committee's protocol."""

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from secagg import Identity
     from secagg.committee import Committee, CommitteeParams, SealingKey
 
-__all__ = ["CommitteeClientSide", "CommitteeServerSide", "MemberSide", "describe"]
+__all__ = [
+    "CommitteeClientSide",
+    "CommitteeServerSide",
+    "MemberSession",
+    "MemberSide",
+    "describe",
+]
 
 _PLANNED = CommitteePolicy(min_corrupt_share=0.0, min_threshold_share=0.0, corrupt_clients=0)
 """Every party derives the numbers from the plan that it holds, never from the server: they need no floor."""
@@ -266,7 +272,7 @@ class MemberSide:
     clients: Directory
     keys: tuple[int, Identity, SealingKey] = field(repr=False)
 
-    def session(self, spec: SumSpec, journal: Journal) -> _MemberSession:
+    def session(self, spec: SumSpec, journal: Journal) -> MemberSession:
         """Begin a member's part of one sum."""
         member_id, identity, sealing = self.keys
         direct = numbers_of_vector(self.uploads, self.numbers, spec)
@@ -281,12 +287,24 @@ class MemberSide:
             journal=journal,
             policy=_PLANNED,
         )
-        return _MemberSession(member)
+        return MemberSession(member)
 
 
-class _MemberSession:
+class MemberSession:
+    """A member's part of one sum; any of its three answers may come from another object of the same member.
+
+    Args:
+        member: the member.
+    """
+
     def __init__(self, member: Member) -> None:
         self._member = member
 
+    @property
+    def over(self) -> bool:
+        """Whether the last of the member's messages was given here."""
+        return self._member.answered
+
     def receive(self, messages: Sequence[bytes]) -> Sequence[bytes]:
+        """The replies to messages of the server."""
         return tuple(self._member.receive(message) for message in messages)

@@ -104,6 +104,11 @@ class MaskedKeys:
         del uploads, material
         raise LocalProtocolError("keys that are added by secagg need no openers")
 
+    def among(self, uploads: Uploads, committee: object, clients: object) -> NoReturn:
+        """Raise LocalProtocolError: these keys need no committee."""
+        del uploads, committee, clients
+        raise LocalProtocolError("keys that are added by secagg need no committee")
+
     def describe(self, message: bytes) -> str:
         """The kind of a message of secagg."""
         return secagg.message_kind(message)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.sums.interface import ClientSide, OpenerSide, Provision, ServerSide
+    from fedavg.sums.one_shot.known import KnownCommittee
     from fedavg.sums.one_shot.uploads import KeySum
+    from secagg.committee import Committee
 
 __all__ = ["OneShot"]
 
@@ -166,6 +168,18 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     def opener_side(self, material: bytes) -> OpenerSide:
         """Load one member of the committee; raises LocalProtocolError without one."""
         return self._way.opener_side(self._uploads, material)
+
+    def among(self, committee: Committee, clients: Mapping[int, bytes]) -> KnownCommittee:
+        """The sides of all roles under one committee, where no dealer makes anybody's keys.
+
+        Args:
+            committee: the members with their sealing keys, in an epoch that is not over.
+            clients: identities of the clients.
+
+        Raises:
+            LocalProtocolError: no committee adds these keys.
+        """
+        return self._way.among(self._uploads, committee, clients)
 
     def describe(self, message: bytes) -> str:
         """The kind of a message, from its header."""

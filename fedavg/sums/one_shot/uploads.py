@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from fedavg.sums.interface import ClientSide, OpenerSide, Provision, ServerSide, SumSpec
+    from fedavg.sums.one_shot.known import KnownCommittee
     from he import onetime
+    from secagg.committee import Committee
 
 __all__ = ["KeySum", "Uploads"]
 
@@ -79,6 +81,12 @@ class KeySum(Protocol):
 
     def opener_side(self, uploads: Uploads, material: bytes) -> OpenerSide:
         """Load one opener's material; raises LocalProtocolError when there are none."""
+        ...
+
+    def among(
+        self, uploads: Uploads, committee: Committee, clients: Mapping[int, bytes]
+    ) -> KnownCommittee:
+        """The sides of all roles under one committee; raises LocalProtocolError where there is none."""
         ...
 
     def describe(self, message: bytes) -> str:

@@ -51,12 +51,18 @@ class Contribution:
     call `send_nothing`: a node that is silent tells the server that one of its values is beyond a range.
     """
 
-    __slots__ = ("_asked", "_at", "_made", "_node", "_reference", "_session")
+    __slots__ = ("_asked", "_at", "_card", "_made", "_node", "_reference", "_session")
 
     def __init__(
-        self, node: int, at: Vectors, asked: int, reference: Arrays, session: FirstMessage
+        self,
+        node: tuple[int, bytes],
+        at: Vectors,
+        asked: int,
+        reference: Arrays,
+        session: FirstMessage,
     ) -> None:
-        self._node = node
+        # Its id, and the card of its present sealing key if it is a member of the committee.
+        self._node, self._card = node
         self._at = at
         self._asked = asked
         self._reference = reference
@@ -105,4 +111,4 @@ class Contribution:
         # Here and nowhere else, so that nothing leaves this node without its share of the noise.
         self._session.set_input(self._at.sent(integers, self._asked))
         self._made = True
-        return Reply(self._node, tuple(self._session.start())).to_bytes()
+        return Reply(self._node, tuple(self._session.start()), self._card).to_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, cast
@@ -11,34 +12,32 @@ from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
 from fedavg.adapters.exchange.nodes.contribution import Contribution
+from fedavg.adapters.exchange.nodes.epochs import MemberKeys, SeenEpochs
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE, charge, open_ledger
 from fedavg.adapters.exchange.nodes.states import StateFile
-from fedavg.adapters.exchange.sides import (
-    client_side,
-    member_side,
-    sum_spec,
-    suspending_side,
-    vectors,
-)
+from fedavg.adapters.exchange.sides import sides_among, sum_spec, suspending_side, vectors
 from fedavg.adapters.exchange.vectors.layout import content_digest
 from fedavg.errors import ConfigError, LocalProtocolError, PlanError, WireFormatError
 from fedavg.files import FileJournal
 from secagg import RemoteProtocolError, SecAggError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fedavg.adapters.exchange.nodes.contribution import FirstMessage
+    from fedavg.adapters.exchange.nodes.epochs import Facts
     from fedavg.adapters.exchange.nodes.ledger import Chargeable
     from fedavg.adapters.exchange.nodes.states import Shelf
     from fedavg.adapters.exchange.nodes.suspended import SuspendedClient
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
-    from secagg import Journal
+    from secagg.committee import Committee
 
 __all__ = ["JOURNAL_FILE", "Node"]
 
 JOURNAL_FILE = "journal"
+_DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,6 +55,7 @@ class Node:
             answer to a request for such a record is charged before training.
         shelf: where the client of a masked sum lies between two messages, a `StateFile`; needed for sums
             without a committee. There is room for one sum: a later one ends the part in an earlier one.
+        clock: seconds since 1970, by which sealing keys become too old (`Terms.key_days`).
 
     Raises:
         ConfigError: the agreement knows the node by other keys, or not at all, or the ledger or the shelf is
@@ -71,21 +71,18 @@ class Node:
         ... )
         >>> keys = [NodeKeys.generate(node) for node in range(6)]
         >>> agreement = Agreement.among(terms, [key.card for key in keys])
-        >>> class Memory(set):  # as long as the process lives
-        ...     def add(self, fact):
-        ...         new = fact not in self
-        ...         super().add(fact)
-        ...         return new
-        >>> Node(agreement, keys[0], Memory()).read(b"send me your model", run="1", kind="train")
+        >>> from fedavg.sums.others import MemoryJournal
+        >>> Node(agreement, keys[0], MemoryJournal()).read(b"send me your model", run="1", kind="train")
         Traceback (most recent call last):
         fedavg.adapters.exchange.errors.RefusedRequestError: these bytes are no request of a secure exchange
     """
 
     agreement: Agreement
     keys: NodeKeys = field(repr=False)
-    journal: Journal = field(repr=False)
+    journal: Facts = field(repr=False)
     ledger: Chargeable | None = field(default=None, repr=False)
     shelf: Shelf | None = field(default=None, repr=False)
+    clock: Callable[[], float] = field(default=time.time, repr=False)
 
     def __repr__(self) -> str:
         return f"Node({self.keys.node}, <redacted>)"
@@ -194,7 +191,7 @@ class Node:
                 "the request names other contents than it came with: nodes that were sent different models "
                 "enter no sum"
             )
-        session = self._begun(facts, request.body)
+        session = self._begun(facts, request)
         # Claimed before training: a second process with the same request stops here.
         self._claim(facts, "contributes")
         if (
@@ -207,18 +204,50 @@ class Node:
             charge(self.ledger, at.cost, f"{facts.kind} {facts.number} of run {facts.run}")
         if self.agreement.terms.suspends:
             self._suspended().forget()  # before training: an earlier sum is over for this node
-        return Contribution(self.keys.node, at, facts.asked, arrays, session)
+        # A member that was away is known again by this card; its key stays until the sum is over.
+        node = self.keys.node, self._own.present() if self._is_member else b""
+        return Contribution(node, at, facts.asked, arrays, session)
 
-    def _begun(self, facts: Round, opening: bytes) -> FirstMessage:
+    def _begun(self, facts: Round, request: Request) -> FirstMessage:
         """The node's client in a sum, before the round is claimed."""
         spec = sum_spec(facts, self.agreement)
-        if self.agreement.terms.suspends:
-            return self._suspended().begin(spec, opening)
-        side = client_side(self.agreement)
+        committee = self._committee(request)
+        if committee is None:
+            return self._suspended().begin(spec, request.body)
+        side = sides_among(self.agreement, committee).client()
         try:
-            return side.session(spec, self.keys.node, self.keys.identity, opening)
+            return side.session(spec, self.keys.node, self.keys.identity, request.body)
         except LocalProtocolError:
             raise RefusedRequestError("the request was made for another run or sum") from None
+
+    def _committee(self, request: Request) -> Committee | None:
+        """The committee of a sum, with sealing keys whose epochs are not over; None for a sum without one."""
+        try:
+            found = self.agreement.committee(request.cards)
+        except SecAggError as error:
+            raise RefusedRequestError(
+                f"the sealing keys of the committee cannot be used: {error}"
+            ) from None
+        if found is not None:
+            seen = SeenEpochs(self.journal, _DAY * self.agreement.terms.key_days)
+            seen.enter(found, self.clock())
+        return found
+
+    @property
+    def _is_member(self) -> bool:
+        return self.keys.node in self.agreement.members
+
+    @property
+    def _own(self) -> MemberKeys:
+        """This member's own sealing keys."""
+        terms = self.agreement.terms
+        return MemberKeys(
+            self.keys,
+            self.journal,
+            terms.sum.epoch_rounds,
+            _DAY * terms.key_days / 2,
+            self.clock,
+        )
 
     def _suspended(self) -> SuspendedClient:
         from fedavg.adapters.exchange.nodes.suspended import SuspendedClient  # noqa: PLC0415 - masked sums only
@@ -245,20 +274,29 @@ class Node:
 
     def _named(self, request: Request, facts: Round) -> bytes:
         del request, facts
-        return Reply(self.keys.node).to_bytes()
+        card = self._own.card() if self._is_member else b""
+        return Reply(self.keys.node, (), card).to_bytes()
 
     def _opened(self, request: Request, facts: Round) -> bytes:
         """One of a member's three answers."""
-        if self.keys.node not in self.agreement.members:
+        committee = self._committee(request) if self._is_member else None
+        if committee is None:
             raise RefusedRequestError(f"node {self.keys.node} is no member of the committee")
+        own = self._own
         try:
             stage = self.agreement.terms.sum.describe(request.body)
-            session = member_side(self.agreement, self.keys).session(
-                sum_spec(facts, self.agreement), self.journal
-            )
             # A member checks and claims what it signs and opens once more, for the name of this sum.
             self._claim(facts, stage)
-            return Reply(self.keys.node, tuple(session.receive((request.body,)))).to_bytes()
+            context = facts.context(self.agreement.digest)
+            sealing = own.used(context, committee.sealing[committee.place(self.keys.node)])
+            side = sides_among(self.agreement, committee).member(
+                self.keys.node, self.keys.identity, sealing
+            )
+            session = side.session(sum_spec(facts, self.agreement), self.journal)
+            parts = tuple(session.receive((request.body,)))
+            # With the last answer of an epoch its key is erased, before anybody has that answer.
+            card = own.card() if session.over else own.present()
+            return Reply(self.keys.node, parts, card).to_bytes()
         except RemoteProtocolError as error:
             raise RefusedRequestError(f"the server {error.args[0]}") from None
         except (SecAggError, PlanError) as error:

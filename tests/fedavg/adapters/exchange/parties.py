@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dp import Ledger
 from fedavg import DistributedGaussian, FixedPoint, OneShot, SecAgg
-from fedavg.adapters.exchange import Agreement, MeanServer, Node, NodeKeys, Record, Terms
+from fedavg.adapters.exchange import (
+    Agreement,
+    MeanServer,
+    MemberCards,
+    Node,
+    NodeKeys,
+    Record,
+    Terms,
+)
 
 NEAREST = FixedPoint(1.0, 20, rounding="nearest")
 SUM = OneShot(committee=6, corrupt_members=1, absent_members=1, dropout_rate=0.2)
@@ -29,6 +38,9 @@ class Memory(set):
         new = fact not in self
         super().add(fact)
         return new
+
+    def known(self, fact: bytes) -> bool:
+        return fact in self
 
 
 class Drawer:
@@ -90,18 +102,22 @@ class Parties:
         self.journals = [Memory() for _ in self.keys]
         self.shelves = [Drawer() for _ in self.keys]
         self.ledgers = [Ledger(self.epsilon, 1e-5) for _ in self.keys]
+        self.cards = MemberCards(self.agreement, self.agreement.members.values(), self.clock)
+        self.later = 0.0  # seconds by which all clocks are ahead
+
+    def clock(self) -> float:
+        return time.time() + self.later
 
     def node(self, node: int) -> Node:
         """A process of a node."""
         own = self.journals[node], self.ledgers[node], self.shelves[node]
-        return Node(self.agreement, self.keys[node], *own)
+        return Node(self.agreement, self.keys[node], *own, clock=self.clock)
 
     def server(
         self, number: int = 1, *, kind: str = "train", asked: int | None = None, model=MODEL
     ):
-        return MeanServer(
-            self.agreement, RUN, number, kind, self.count if asked is None else asked, model
-        )
+        asks = self.count if asked is None else asked
+        return MeanServer(self.agreement, RUN, number, kind, asks, model, cards=self.cards)
 
     def contributed(
         self, node: int, request: bytes, trained, metrics, *, kind="train", model=MODEL
@@ -116,9 +132,16 @@ class Parties:
 
     def collect(self, server: MeanServer, *, absent=frozenset(), kind: str = "train") -> None:
         """All but the absent nodes contribute what `update` says."""
+        if server.calls_first:
+            self.called(server, absent=absent, kind=kind)
         for node in set(range(self.count)) - set(absent):
             reply = self.contributed(node, server.request, *update(node), kind=kind)
             assert server.receive(reply) == node
+
+    def called(self, server: MeanServer, *, absent=frozenset(), kind: str = "train") -> None:
+        """A roll call of all but the absent nodes."""
+        for node in set(range(self.count)) - set(absent):
+            server.identified(self.answered(node, server.roll_call, kind=kind))
 
     def opened(self, server: MeanServer, *, absent=frozenset(), kind: str = "train"):
         """Carry the later stages out; (stage, node) pairs in `absent` send nothing."""

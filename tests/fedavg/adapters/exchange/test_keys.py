@@ -35,7 +35,15 @@ def test_keys_that_others_can_read_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b'{"node": 1, "identity": "00", "sealing": "00"}', b"x"]
+    "data",
+    [
+        b"",
+        b"{}",
+        b'{"node": 1, "identity": "00"}',
+        # of an earlier version, with the one sealing key of all rounds
+        b'{"node": 1, "identity": "%b", "sealing": "%b"}' % (b"01" * 32, b"02" * 32),
+        b"x",
+    ],
 )
 def test_damaged_keys_are_refused_without_being_quoted(tmp_path, data):
     (tmp_path / KEYS_FILE).write_bytes(data)
@@ -52,7 +60,8 @@ def test_missing_keys(tmp_path):
 
 def test_no_secret_is_shown_or_copied():
     keys = NodeKeys.generate(7)
-    for secret in (keys.identity.private_bytes(), keys.sealing.private_bytes()):
+    sealing = keys.sealing.secret(keys.sealing.epochs()[0])
+    for secret in (keys.identity.private_bytes(), sealing):
         assert secret.hex() not in repr(keys) + str(keys) + keys.card.to_text()
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(keys)

@@ -104,10 +104,12 @@ def test_a_name_names_itself_before_any_pattern():
 
 
 def test_the_assumptions_say_how_long_a_sealing_key_serves():
-    """A node has one for the whole agreement, so that its epoch is the agreement's."""
-    found = terms(max_rounds=50)
-    assert found.sum.epoch_rounds == 50 * len(found.records)
-    assert any("serves for 100 rounds" in one for one in found.sum.assumptions)
+    found = terms(sum=OneShot(committee=6, corrupt_members=1, absent_members=1, epoch_rounds=4))
+    assert found.sum.epoch_rounds == 4
+    assert any("serves for 4 rounds" in one for one in found.sum.assumptions)
+    assert "more than 7 days ago" in found.assumptions_here[0]
+    with pytest.raises(PlanError, match="key_days"):
+        terms(key_days=0)
 
 
 def test_a_masked_sum_has_nodes_that_are_put_away_and_no_sealing_key():

@@ -114,6 +114,8 @@ def test_a_journal_that_fails_stops_everything(parties):
         def add(self, fact):
             raise JournalError("the disk is full")
 
+        known = set.__contains__
+
     node = Node(parties.agreement, parties.keys[0], Broken())
     with pytest.raises(JournalError):
         node.join(*node.read(parties.server().request, run=RUN, kind="train"), MODEL)
@@ -121,6 +123,8 @@ def test_a_journal_that_fails_stops_everything(parties):
     class Odd(set):
         def add(self, fact):
             return None
+
+        known = set.__contains__
 
     node = Node(parties.agreement, parties.keys[0], Odd())
     with pytest.raises(LocalProtocolError, match="True or False"):
