@@ -14,7 +14,12 @@ import typer
 from dp import DpError
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement, read_noise
 from fedavg.adapters.exchange.keys import KEYS_FILE
-from fedavg.adapters.exchange.nodes.enrolment import CARD_FILE, make_node, read_card
+from fedavg.adapters.exchange.nodes.enrolment import (
+    CARD_FILE,
+    make_node,
+    read_card,
+    renew_sealing,
+)
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError, FedAvgError
@@ -56,6 +61,13 @@ def keys(
 
 
 @app.command()
+def renew(folder: Annotated[Path, typer.Argument(help="The node's own folder.")]) -> None:
+    """At a member of a committee: erase the sealing key of the last sums, such as after the last run."""
+    _told(lambda: renew_sealing(folder))
+    typer.echo("The sealing key is a new one; what was sealed to the earlier one opens for nobody.")
+
+
+@app.command()
 def agree(  # one option for each term
     cards: Annotated[list[Path], typer.Argument(help="The cards of all nodes.")],
     max_weight: Annotated[int, typer.Option(help="Largest number of examples of a node.")],
@@ -77,6 +89,13 @@ def agree(  # one option for each term
     absent: Annotated[
         int | None, typer.Option(help="one-shot: members that may be absent; 1 if not given.")
     ] = None,
+    epoch_rounds: Annotated[
+        int | None,
+        typer.Option(help="one-shot: sums that a member's sealing key serves; 10 if not given."),
+    ] = None,
+    key_days: Annotated[
+        float, typer.Option(help="one-shot: days after which no node takes a member's sealing key.")
+    ] = 7.0,
     dropout_rate: Annotated[
         float, typer.Option(help="Share of the nodes of a round that may drop out.")
     ] = 0.1,
@@ -150,6 +169,7 @@ def agree(  # one option for each term
             "committee": members,
             "corrupt_members": corrupt,
             "absent_members": absent,
+            "epoch_rounds": epoch_rounds,
         }
         rates = {"dropout_rate": dropout_rate, "corrupt_rate": corrupt_rate}
         terms = Terms(
@@ -160,6 +180,7 @@ def agree(  # one option for each term
             attempts=attempts,
             max_rounds=max_rounds,
             delta=1e-5 if delta is None else delta,
+            key_days=key_days,
         )
         made = Agreement.among(terms, [read_card(path) for path in cards])
         _write_new(made, out)
@@ -187,9 +208,9 @@ def _sum(name: str, numbers: Mapping[str, int | None], rates: dict[str, float]) 
         said = {"corrupt_members": 0, "absent_members": 1, **said}
     elif said:
         raise ConfigError(
-            f"--members, --corrupt and --absent are about a committee, and --sum {name} has none: take them "
-            "out, and say with --dropout-rate and --corrupt-rate which shares of the nodes may drop out or "
-            "collude"
+            "--members, --corrupt, --absent and --epoch-rounds are about a committee, and --sum "
+            f"{name} has none: take them out, and say with --dropout-rate and --corrupt-rate which shares of "
+            "the nodes may drop out or collude"
         )
     return cast("OneShot | SecAgg", kind(**said, **rates))
 

@@ -66,7 +66,7 @@ def test_an_error_of_the_users_own_function_says_nothing_to_the_server(folder): 
     FedAvg(**numbers(fraction_evaluate=0.0)).start(grid, record(), num_rounds=1)
     assert not _errors(plain)
     assert "no weight" in grid.outcomes[0].reason
-    assert not any("4711" in str(reply) for _, _, reply in plain.seen)
+    assert not any("patient 4711" in str(reply) for _, _, reply in plain.seen)
 
 
 def test_a_server_with_another_agreement_is_told_what_differs(folder):  # noqa: F811

@@ -6,11 +6,13 @@ nodes could add its own.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from fedavg import checks
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.adapters.exchange.nodes.epochs import MemberKeys
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
 from fedavg.errors import ConfigError
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from fedavg.adapters.exchange.terms import Terms
 
-__all__ = ["CARD_FILE", "enrol_here", "make_node", "read_card"]
+__all__ = ["CARD_FILE", "enrol_here", "make_node", "read_card", "renew_sealing"]
 
 CARD_FILE = "node.card"
 
@@ -42,8 +44,10 @@ def make_node(folder: Path, node: int) -> Card:
         >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     card = make_node(Path(folder), 5)
-        ...     read_card(Path(folder) / CARD_FILE) == card, sorted(p.name for p in Path(folder).iterdir())
-        (True, ['journal', 'node.card', 'node.key'])
+        ...     read_card(Path(folder) / CARD_FILE) == card
+        ...     sorted(p.name for p in Path(folder).glob("[jn]*"))
+        True
+        ['journal', 'node.card', 'node.key']
     """
     keys = NodeKeys.generate(node)
     # Old keys end this here, so that a journal is made for new keys only.
@@ -54,6 +58,35 @@ def make_node(folder: Path, node: int) -> Card:
     except OSError as error:
         raise ConfigError(f"the card cannot be written: {error}") from None
     return keys.card
+
+
+def renew_sealing(folder: Path) -> bytes:
+    """Begin a new epoch at a member: nothing opens any more what was sealed to its present key.
+
+    Use it where no further sum ends the epoch, such as after the last run. A sum that is under way loses
+    this member.
+
+    Args:
+        folder: the node's folder.
+
+    Returns:
+        The card of the new key.
+
+    Raises:
+        ConfigError: there are no keys, or they cannot be kept.
+        JournalError: the journal is missing, empty or damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     first = make_node(Path(folder), 5).sealing
+        ...     renew_sealing(Path(folder)) == first
+        False
+    """
+    keys = NodeKeys.read(folder)
+    journal = FileJournal(folder / JOURNAL_FILE, create=False)
+    return MemberKeys(keys, journal, 1, 0.0, time.time).renew()
 
 
 def read_card(path: Path) -> Card:
