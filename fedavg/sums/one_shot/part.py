@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.sums.interface import ClientSide, OpenerSide, Provision, ServerSide
+    from fedavg.sums.one_shot.key_sums import KeySum
     from fedavg.sums.one_shot.known import KnownCommittee
-    from fedavg.sums.one_shot.uploads import KeySum
     from secagg.committee import Committee
 
 __all__ = ["OneShot"]
