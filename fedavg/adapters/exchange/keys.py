@@ -49,7 +49,7 @@ class Card:
             ConfigError: it has not.
         """
         try:
-            Committee(Directory({self.node: self.identity}), [self.sealing], epoch=EPOCH)
+            Committee(Directory({self.node: self.identity}), [self.sealing], epoch=None)
         except SecAggError as error:
             raise ConfigError(
                 f"the card of node {self.node} was damaged or altered on its way ({error}): ask the node for "
