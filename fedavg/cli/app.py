@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedavg.cli.console import console, correctable, fail, one_or_several
+from fedavg.cli.console import console, correctable, errors, fail, one_or_several
 from fedavg.cli.data import data_app
 from fedavg.cli.init import INIT_EPILOG, INIT_HELP, init
 from fedavg.cli.ledger import ledger_app
@@ -302,4 +303,13 @@ app.command(help=SWEEP_HELP, epilog=SWEEP_EPILOG)(sweep)
 
 def main() -> None:
     """Entry point of the `fedavg` command."""
+    # Bytes that are no text become lone surrogates, which no configuration, report or message can hold.
+    odd = next(
+        (given for given in sys.argv[1:] if any("\ud800" <= sign <= "\udfff" for sign in given)), ""
+    )
+    if odd:
+        errors().print(
+            f"Error: {ascii(odd)} is no text in UTF-8: rename the file or folder", highlight=False
+        )
+        sys.exit(2)
     app()

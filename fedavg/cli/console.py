@@ -58,11 +58,16 @@ class _Literal(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield the segments of what is printed, without characters that a terminal would obey."""
+        """Yield the segments of what is printed, without characters that a terminal would obey.
+
+        Characters that the output's encoding lacks become "?", as do bytes of a path that are no text: a
+        heading in another alphabet must not end a run.
+        """
         for part in super().render(renderable, options):
             # Segments with `control` are rich's own, such as the moves of a progress bar.
             clean = part.text if part.control else part.text.translate(_COMMANDS)
-            yield Segment(clean, part.style, part.control)
+            known = clean.encode(self.encoding, "replace").decode(self.encoding)
+            yield Segment(known, part.style, part.control)
 
 
 def console() -> Console:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +12,7 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 import fedavg.cli.console
-from fedavg.cli.app import app
+from fedavg.cli.app import app, main
 from fedavg.cli.console import console, errors
 from fedavg.runs.progress import bars
 
@@ -48,6 +51,32 @@ def test_a_label_gives_the_terminal_no_commands(capsys):
     said = _printed(capsys)
     assert not set(said) & set("\x1b\x07\r\x08\x7f\x9b")
     assert said.startswith("label \N{REPLACEMENT CHARACTER}[2J")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_an_encoding_lacks_ends_no_run(encoding, monkeypatch):
+    """Dots at the end of a long list raised a UnicodeEncodeError, and so did a path's odd byte everywhere."""
+    memory = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(memory, encoding))
+    console().print("é … 漢 odd\udcff", Table("…", title="漢"), highlight=False)
+    sys.stdout.flush()
+    said = memory.getvalue().decode(encoding)
+    assert said.startswith(
+        {"ascii": "? ? ? odd?", "latin-1": "é ? ? odd?"}.get(encoding, "é … 漢 odd?")
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "--out", "odd\udcff"], ["stats", "t\udc80.csv"], ["ledger", "show", "\ud800"]],
+)
+def test_bytes_that_are_no_text_are_refused_before_any_work(arguments, monkeypatch, capsys):
+    """A run directory was made, and then a UnicodeEncodeError was raised."""
+    monkeypatch.setattr(sys, "argv", ["fedavg", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "is no text in UTF-8: rename" in " ".join(capsys.readouterr().err.split())
 
 
 def test_mutant_that_prints_what_it_is_given(capsys, monkeypatch):
