@@ -309,7 +309,7 @@ def main() -> None:
     )
     if odd:
         errors().print(
-            f"Error: {ascii(odd)} is no text in UTF-8: rename the file or folder", highlight=False
+            f"Error: {odd!a} is no text in UTF-8: rename the file or folder", highlight=False
         )
         sys.exit(2)
     app()
