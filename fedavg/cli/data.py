@@ -220,4 +220,7 @@ def data_show(
     for what, value in facts(shown):
         table.add_row(what, value)
     console().print(table)
+    # Rows that are left out are in no figure above.
+    for note in examples.notes:
+        console().print(Text(note), soft_wrap=True)
     console().print(str(out))

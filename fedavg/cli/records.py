@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from fedavg.cli.console import console, correctable, fail
+from fedavg.cli.console import console, correctable, errors, fail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +102,9 @@ def records(
     _closing_table(summary, place)
     # As in `fedavg run`: a run that has learnt nothing is no success.
     if not summary["steps"]:
+        raise typer.Exit(3)
+    if summary["unscored"] is not None:
+        errors().print(Text.assemble(("Not scored: ", "bold red"), summary["unscored"]))
         raise typer.Exit(3)
 
 

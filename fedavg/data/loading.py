@@ -55,6 +55,11 @@ class Examples(Protocol):
         """int64[m], the group of each training row or −1, and all groups' names; None without groups."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was seen, chosen and lost while the examples were read; it may reveal single rows."""
+        ...
+
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int
     ) -> tuple[Task, dict[int, Dataset]]:
@@ -91,6 +96,10 @@ class _Ready:
     def groups(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
         """None: arrays and images name no groups."""
         return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.task.notes
 
     def placed(
         self, pieces: Sequence[NDArray[np.int64]], statistics: SecureSum | None, *, seed: int

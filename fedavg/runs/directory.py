@@ -161,6 +161,11 @@ class RunDirectory:
         np.save(data, array, allow_pickle=False)
         replace_file(self.path / name, data.getvalue(), mode=0o600)
 
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write a log of one line a row as a whole or not at all; numbers that are not finite become null."""
+        text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)
+        self._replace(name, text.encode())
+
     def write_private(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Write a file of one line a row, as a whole or not at all, readable by its owner only."""
         text = "".join(json.dumps(_finite(row), allow_nan=False) + "\n" for row in rows)

@@ -259,7 +259,13 @@ def test_data_show_says_who_holds_what(tmp_path, monkeypatch):
     assert re.search(r"largest client big: 1[12]\d examples", said)
     assert re.search(r"smallest client small: [34]\d examples", said)
     assert re.search(r"labels no 2\d%, yes 7\d%", said)
+    assert "200 rows" not in said  # nothing was left out
     assert said.endswith("partition.html")
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,who", *rows, "1.25,yes,", "1.5,,big"]) + "\n")
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 of 202 rows do not say whose they are, and are left out" in result.output
+    assert "1 of 202 rows hold nothing to be predicted, and are left out" in result.output
 
 
 @pytest.mark.parametrize(

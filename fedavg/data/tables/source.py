@@ -67,6 +67,11 @@ class TableSource:
         return strata_names(self.rows.labels[self.train], self.strata, self.rows.label_names)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was seen, chosen and lost while the table was read; it may reveal single rows."""
+        return self.rows.notes
+
+    @property
     def owners(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
         """int64[m], the owner of each training row, and the owners' names; None without owners.
 

@@ -43,27 +43,35 @@ def lost_rounds(skipped: Sequence[int], rounds: int, *, private: bool) -> str:
     return f"{says} The last one is among them, so the model is that of an earlier round."
 
 
-def why_unscored(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | None) -> str | None:
+def why_unscored(
+    rows: Sequence[Mapping[str, Any]],
+    kept: Mapping[str, Any] | None,
+    *,
+    counted: str = "round",
+    rates: str = "[local] lr, [server] lr",
+) -> str | None:
     """Why the headline of the model that a run keeps has no value; None if it has one.
 
     Args:
         rows: the rounds of `metrics.jsonl`.
         kept: the headline of the model that the run keeps, as in a row; None where nothing is scored.
+        counted: what a row is about, and the key of its number: "round" or "step".
+        rates: the settings of the learning rates, for people.
     """
     if kept is None or kept["value"] is not None:
         return None
     heads = [row["figures"][0] for row in rows if row.get("figures")]
     good = [
-        row["round"]
+        row[counted]
         for row in rows
         if row.get("figures") and row["figures"][0]["value"] is not None
     ]
     name = kept["name"]
     says = (
-        f"the headline {name} has no value for the model that the run keeps; round {good[-1]} was the last "
-        "one with a value"
+        f"the headline {name} has no value for the model that the run keeps; {counted} {good[-1]} was the "
+        "last one with a value"
         if good
-        else f"the headline {name} had no value in any of {len(heads)} rounds"
+        else f"the headline {name} had no value in any of {len(heads)} {counted}s"
     )
     if kept["baseline"]["value"] is None:
         return (
@@ -74,7 +82,7 @@ def why_unscored(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any] | No
     if rows[-1].get("loss") is None:
         return (
             f"{says}. The loss is no number either, so the training has diverged: lower the learning rates "
-            "([local] lr, [server] lr)"
+            f"({rates})"
         )
     return (
         f"{says}, although the loss has one: see what the metric makes of this model's predictions"

@@ -8,7 +8,6 @@ charged.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ from fedavg.protocol.result import figure_row
 from fedavg.records.federation import RecordFederation
 from fedavg.records.table import Silo
 from fedavg.reports.records.page import write_records_report
+from fedavg.reports.runs.ending import why_unscored
 from fedavg.runs.directory import RunDirectory, config_to_toml
 from fedavg.runs.progress import bars
 from fedavg.runs.records.settings import RecordRun, data_of, load_record_run, plan_of, silos_from
@@ -248,8 +248,7 @@ def _run(
                 stages.update(last.seconds)
                 if last.evaluation is not None:
                     rows.append(_row(run, last))
-                    lines = "".join(json.dumps(row) + "\n" for row in rows)
-                    replace_file(directory.path / "metrics.jsonl", lines.encode())
+                    directory.write_rows("metrics.jsonl", rows)
                     first = last.evaluation.headline
                     progress.update(bar, status=f"{first.name} {first.text(first.value)}")
                 progress.update(bar, advance=1)
@@ -291,7 +290,7 @@ def _row(run: RecordFederation, result: StepResult) -> dict[str, Any]:
     figures, spent = () if evaluation is None else evaluation.figures, run.epsilons
     return {
         "step": result.step,
-        "loss": None if evaluation is None else evaluation.loss,
+        "loss": None if evaluation is None else _finite(evaluation.loss),
         "headline": figures[0].name if figures else None,
         "figures": [figure_row(figure) for figure in figures],
         "epsilon_release": _finite(spent.release),
@@ -304,6 +303,7 @@ def _summary(
 ) -> dict[str, Any]:
     found, privacy = run.resolution, run.resolution.plan.privacy
     three = {name: _finite(value) for name, value in asdict(run.epsilons).items()}
+    kept = rows[-1]["figures"] if rows else []
     return {
         "unit": privacy.unit,
         "silos": found.silos,
@@ -311,7 +311,8 @@ def _summary(
         "steps_planned": found.plan.steps,
         "stopped": run.stopped,
         "parameters": found.vector_length,
-        "figures": rows[-1]["figures"] if rows else [],
+        "figures": kept,
+        "unscored": why_unscored(rows, next(iter(kept), None), counted="step", rates="[server] lr"),
         "epsilon": three,
         "noise": privacy.noise,
         "noise_multiplier": found.noise_multiplier,

@@ -63,3 +63,12 @@ def test_a_model_of_no_use_is_called_so(there, tmp_path, command, text, remedy):
     assert result.exit_code == 0, result.output
     assert "The model is no better than always predicting the mean (rmse " in result.output
     assert remedy in result.output
+
+
+def test_a_loss_beyond_all_numbers_is_no_damage_of_the_log(there, tmp_path):
+    """A rate of 1e37 takes the loss beyond what a file in JSON can hold."""
+    path, out = there(RECORDS.replace("500.0", "1e37")), tmp_path / "out"
+    result = CliRunner().invoke(app, ["records", str(path), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert '"loss": null' in (out / "metrics.jsonl").read_text()
+    assert (out / "report.html").exists()

@@ -307,3 +307,6 @@ def test_the_reason_follows_from_the_loss(losses, words):
     assert words in said
     assert "round 1 was the last one with a value" in said
     assert why_unscored(rows, rows[0]["figures"][0]) is why_unscored(rows, None) is None
+    steps = [{"step": row["round"]} | row for row in rows]
+    said = why_unscored(steps, head, counted="step", rates="[server] lr")
+    assert "step 1 was the last one with a value" in said

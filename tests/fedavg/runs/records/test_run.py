@@ -220,14 +220,16 @@ def test_help_names_the_table_and_the_three_ways_to_begin():
     assert "fedavg records CONFIG.toml" in printed
 
 
-def test_a_headline_without_a_value_ends_no_run(settings, tmp_path):
+def test_a_headline_without_a_value_breaks_off_no_run_and_is_no_success(settings, tmp_path):
     """The AUC of held-out rows of one class. Mutant: a number's format breaks off a run that was charged."""
     with np.load(tmp_path / "blobs.npz") as held:
         parts = dict(held)
     np.savez(tmp_path / "blobs.npz", **parts | {"y_test": np.zeros_like(parts["y_test"])})
     settings.write_text(f'{settings.read_text()}\n[evaluation]\nheadline = "roc_auc"\n')
     status, printed = invoked(settings, "--out", tmp_path / "run")
-    assert status == 0, printed
-    assert "roc_auc" in printed
+    assert status == 3, printed
+    said = " ".join(printed.split())
+    assert "Not scored: the headline roc_auc had no value in any of" in said
+    assert "steps. For no prediction is it defined on the held-out rows" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["figures"][0]["name"], summary["figures"][0]["value"]) == ("roc_auc", None)
