@@ -179,15 +179,13 @@ class InTheClear(Part, frozen=True, tag="in-the-clear"):
         """None: the server reads every update."""
         return self._plain.threat_model
 
-    @property
-    def received(self) -> str:
+    def received(self, spec: SumSpec) -> str:
         """The update itself."""
-        return self._plain.received
+        return self._plain.received(spec)
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
         """One assumption: complete trust in the server."""
-        return self._plain.assumptions
+        return self._plain.assumptions(spec)
 
     @property
     def _plain(self) -> InsecurePlain:

@@ -88,16 +88,15 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
         """The inner secure sum, of masked vectors."""
         return SecAgg(self.dropout_rate, self.corrupt_rate, self.threat_model)
 
-    @property
-    def received(self) -> str:
+    def received(self, spec: SumSpec) -> str:
         """See `SecureSum.received`."""
+        del spec
         return (
             "The words of a ciphertext: uniform noise without the secret key, and with it a vector under "
             "pairwise masks, uniform as well."
         )
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
         """The assumptions of each of the two protections."""
         who = {
             "holder": "Only the key holder can decrypt. As long as it does not help, a server that follows "
@@ -106,7 +105,7 @@ class EncryptedSecAgg(Part, frozen=True, tag="encrypted-secagg"):
             "protect.",
         }[self.key_at]
         return (
-            *self.masks.assumptions,
+            *self.masks.assumptions(spec),
             "The assumptions on the masks suffice, even if everybody has the encryption key.",
             who,
             _KEY_HOLDER,

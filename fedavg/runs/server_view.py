@@ -48,7 +48,7 @@ def server_view(federation: Federation, resolution: ResolvedPlan) -> dict[str, A
         "round": transcript.entries[0].round + 1,
         "backend": sums.kind,
         "hides_updates": sums.hides_updates,
-        "received": sums.received,
+        "received": sums.received(resolution.spec(resolution.bounds.cap, resolution.digest)),
         "messages": messages,
         "client": _client(federation, resolution),
         "aggregate": _shown(aggregate),

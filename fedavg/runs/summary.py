@@ -29,6 +29,7 @@ def summary_of_run(
     """
     plan = job.plan
     figures = () if last is None else last.figures
+    sizes = resolution.spec(resolution.bounds.cap, resolution.digest)
     return {
         "task": job.task.description,
         "model": job.config.model.name,
@@ -38,7 +39,7 @@ def summary_of_run(
         "population": resolution.num_clients,
         "secure_sum": plan.secure_sum.kind,
         "hides_updates": plan.secure_sum.hides_updates,
-        "received": plan.secure_sum.received,
+        "received": plan.secure_sum.received(sizes),
         "local_optimizer": plan.local_training.optimizer,
         "loss": (plan.local_training.loss or job.task.train.kind.loss).kind,
         "device": job.compute.device,
@@ -72,7 +73,7 @@ def summary_of_run(
         "personalization": None,
         "fairness": None,
         "chosen": [asdict(chosen) for chosen in job.chosen],
-        "assumptions": list(plan.secure_sum.assumptions),
+        "assumptions": list(plan.secure_sum.assumptions(sizes)),
         "blocks": None if plan.blocks is None else list(plan.blocks.lengths),
         "wrap_probability": resolution.wrap_probability,
         "seconds": 0.0,

@@ -60,14 +60,14 @@ class _Encrypted(Part, frozen=True):
         """The assumed behaviour of the server."""
         return "honest but curious server that no client helps"
 
-    @property
-    def received(self) -> str:
+    def received(self, spec: SumSpec) -> str:
         """See `SecureSum.received`."""
+        del spec
         return "The words of its ciphertext: without the secret key they are uniform noise."
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
         """The assumptions of an encrypted sum."""
+        del spec
         return (
             "The server follows the protocol and only looks; the key holder refuses forged sums.",
             _KEY_AT[self.key_at],

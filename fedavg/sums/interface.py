@@ -344,14 +344,12 @@ class SecureSum(Protocol):
         """The assumed behaviour of the server, in a few words."""
         ...
 
-    @property
-    def received(self) -> str:
-        """What the server receives of one client's update, as a sentence for a report."""
+    def received(self, spec: SumSpec) -> str:
+        """What the server receives of one client's update in such a sum, as a sentence for a report."""
         ...
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """The assumptions that a user has to accept, one sentence each."""
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
+        """The assumptions that a user of such sums has to accept, one sentence each."""
         ...
 
     def smallest_cohort(self) -> int:

@@ -74,14 +74,14 @@ class SecAgg(Part, frozen=True, tag="secagg"):
         if self.threat_model not in ("malicious", "semi-honest", "malicious-local"):
             raise PlanError("threat_model must be 'malicious', 'malicious-local' or 'semi-honest'")
 
-    @property
-    def received(self) -> str:
+    def received(self, spec: SumSpec) -> str:
         """See `SecureSum.received`."""
+        del spec
         return "The same coordinates under pairwise masks: each is uniform on the whole ring."
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """The assumptions behind the protocol's guarantee."""
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
+        """The assumptions behind the protocol's guarantee, for vectors of any length."""
+        del spec
         server = {
             "malicious": "may lie, drop and replay messages at will",
             "malicious-local": "may lie at will, and learn sums over parts of a cohort",

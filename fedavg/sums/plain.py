@@ -57,14 +57,14 @@ class InsecurePlain(Part, frozen=True, tag="insecure-plain"):
         """None: the server is trusted with every update."""
         return "none: the server reads every update"
 
-    @property
-    def received(self) -> str:
+    def received(self, spec: SumSpec) -> str:
         """See `SecureSum.received`."""
+        del spec
         return "The update itself, with its noise share if it added one. This sum hides nothing."
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
         """One assumption: the server is trusted completely."""
+        del spec
         return ("The server sees every client's update in the clear and is trusted with it.",)
 
     def smallest_cohort(self) -> int:

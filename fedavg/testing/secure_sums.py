@@ -213,7 +213,8 @@ class SecureSumContract:
         """`uploaded` shows a client's own numbers if and only if `hides_updates` is False."""
         secure_sum, record = self.part(), list[tuple[int, bytes, bool]]()
         vectors = _vectors(self._rosters()[0], 200, 10**6, 5)
-        play(secure_sum, vectors, spec_for(vectors, max_abs=10**6), record=record)
+        spec = spec_for(vectors, max_abs=10**6)
+        play(secure_sum, vectors, spec, record=record)
         shown: dict[int, NDArray[np.int64] | NDArray[np.uint64]] = {}
         for party, message, _ in record:
             require(bool(secure_sum.describe(message)), "a message has no name")
@@ -231,7 +232,8 @@ class SecureSumContract:
             clear == 0 if hidden else clear > 0,
             f"hides_updates is {hidden}; {clear} uploads are clear",
         )
-        require(secure_sum.received.endswith("."), "`received` is a sentence")
+        require(secure_sum.received(spec).endswith("."), "`received` is a sentence")
         require(
-            all(line.endswith(".") for line in secure_sum.assumptions), "assumptions are sentences"
+            all(line.endswith(".") for line in secure_sum.assumptions(spec)),
+            "assumptions are sentences",
         )

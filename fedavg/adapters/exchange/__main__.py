@@ -14,12 +14,14 @@ import typer
 from dp import DpError
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement, read_noise
 from fedavg.adapters.exchange.keys import KEYS_FILE
+from fedavg.adapters.exchange.messages import Round
 from fedavg.adapters.exchange.nodes.enrolment import (
     CARD_FILE,
     make_node,
     read_card,
     renew_sealing,
 )
+from fedavg.adapters.exchange.sides import sum_spec, vectors
 from fedavg.adapters.exchange.terms import Record, Terms
 from fedavg.encoding import FixedPoint
 from fedavg.errors import ConfigError, FedAvgError
@@ -271,8 +273,19 @@ def show(
         typer.echo(line)
     for line in _told(lambda: list(_costs(found, parameters))):
         typer.echo(line)
-    for assumption in (*found.terms.sum.assumptions, *found.terms.assumptions_here):
+    for assumption in _told(lambda: list(_assumptions(found, parameters))):
         typer.echo(f"- {assumption}")
+
+
+def _assumptions(found: Agreement, parameters: int) -> Iterator[str]:
+    """What the sums of all kinds of records assume, each once; short vectors may assume less."""
+    terms, said = found.terms, dict[str, None]()
+    for kind, record in terms.records.items():
+        model = dict.fromkeys(record.arrays[:1], np.zeros(parameters))
+        length = vectors(found, kind, model).length
+        facts = Round("", 1, kind, terms.min_cohort, length, bytes(32))
+        said |= dict.fromkeys(terms.sum.assumptions(sum_spec(facts, found)))
+    yield from (*said, *terms.assumptions_here)
 
 
 def _lines(found: Agreement) -> Iterator[str]:

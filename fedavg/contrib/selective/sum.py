@@ -110,9 +110,9 @@ class Selective(Part, frozen=True, tag="selective"):
         share = f"{1 - self.chosen.exposed:.1%} of the coordinates"
         return f"{share} under {self.encrypted.kind}, the rest {rest}"
 
-    @property
-    def received(self) -> str:
+    def received(self, spec: SumSpec) -> str:
         """See `SecureSum.received`: the coordinates that are not encrypted."""
+        del spec
         if self.rest.hides_updates:
             return (
                 "The coordinates that are not encrypted, under pairwise masks: uniform on the ring."
@@ -121,17 +121,17 @@ class Selective(Part, frozen=True, tag="selective"):
             "The coordinates that are not encrypted, in the clear: this sum hides only the others."
         )
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
         """The assumptions of both sums, and the share of the coordinates that is in the clear."""
+        encrypted, rest = self.parts(spec)
         chosen, how = self.chosen, {"public": "scores on public data", "random": "a public seed"}
         share = "" if chosen.covered is None else f", {chosen.covered:.1%} of all scores"
         by = how.get(chosen.source, "the sum of clients' private scores")
         size = f"{chosen.count:,} of {chosen.length:,}"
         lines = [
             f"{size} coordinates are encrypted{share}; chosen by {by}.",
-            *(f"Encrypted coordinates: {line}" for line in self.encrypted.assumptions),
-            *(f"The other coordinates: {line}" for line in self.rest.assumptions),
+            *(f"Encrypted coordinates: {line}" for line in self.encrypted.assumptions(encrypted)),
+            *(f"The other coordinates: {line}" for line in self.rest.assumptions(rest)),
         ]
         if not self.hides_updates:
             lines.insert(

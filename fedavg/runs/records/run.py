@@ -324,7 +324,9 @@ def _summary(
         "reach": asdict(run.reach),
         "secure_sum": found.plan.secure_sum.kind,
         "hides_updates": found.plan.secure_sum.hides_updates,
-        "assumptions": list(found.plan.secure_sum.assumptions),
+        "assumptions": list(
+            found.plan.secure_sum.assumptions(found.spec(found.summed, found.digest))
+        ),
     }
 
 

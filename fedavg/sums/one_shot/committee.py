@@ -16,6 +16,7 @@ from fedavg.sums.one_shot.committee_sessions import (
     MemberSide,
     describe,
 )
+from fedavg.sums.one_shot.direct import numbers_of_vector
 from fedavg.sums.one_shot.epochs import (
     FIRST_EPOCH,
     ClientOfEpochs,
@@ -125,6 +126,10 @@ class CommitteeKeys:
             "Every party knows the identities of all clients and members beforehand.",
             "The server draws the cohorts unobserved: it must not draw more colluders than that share.",
         )
+
+    def shares(self, uploads: Uploads, spec: SumSpec) -> bool:
+        """Whether the vectors of a sum are shared themselves, and no keys of ciphertexts."""
+        return numbers_of_vector(uploads, self.params, spec) is not None
 
     def check_rates(self) -> None:
         """Raise the errors of secagg when there is no such committee."""

@@ -33,6 +33,10 @@ class KeySum(Protocol):
         """The assumptions that a user has to accept, one sentence each."""
         ...
 
+    def shares(self, uploads: Uploads, spec: SumSpec) -> bool:
+        """Whether the vectors of a sum are shared themselves, without ciphertexts."""
+        ...
+
     def check_rates(self) -> None:
         """Raise PlanError or a SecAggError when no sums exist at these rates."""
         ...

@@ -9,7 +9,7 @@ import msgspec
 
 import secagg
 from fedavg.errors import LocalProtocolError, RoundAbortedError
-from fedavg.sums.interface import Provision
+from fedavg.sums.interface import Provision, SumSpec
 from fedavg.sums.masked import STAGES, SecAgg, convictions_of
 from fedavg.sums.opening import OpenedSum
 from he import Directory, onetime
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from fedavg.sums.interface import ClientSession, Conviction, SumSpec
+    from fedavg.sums.interface import ClientSession, Conviction
     from fedavg.sums.masked import SecAggClientSide
     from fedavg.sums.one_shot.uploads import Uploads
 
@@ -62,7 +62,14 @@ class MaskedKeys:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Those of the inner sum."""
-        return self.masks.assumptions
+        # They do not depend on the sum: keys are as long as the library makes them.
+        keys = SumSpec(1, 1, None, self.smallest_cohort(), b"keys")
+        return self.masks.assumptions(keys)
+
+    def shares(self, uploads: Uploads, spec: SumSpec) -> bool:
+        """False: vectors of any length are encrypted."""
+        del uploads, spec
+        return False
 
     def check_rates(self) -> None:
         """The checks of the inner sum."""

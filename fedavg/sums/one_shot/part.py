@@ -33,6 +33,15 @@ _IMPROPER = (
 )
 
 
+_RECEIVED = {
+    False: "The words of a ciphertext under a key of the client's own: uniform noise without that key, of "
+    "which the server learns the sum over all clients only.",
+    True: "Shares of the update, each sealed to one member of the committee: the server opens none of them, "
+    "and learns the sum over all clients only.",
+}
+"""What the server receives, by whether the vector itself is shared."""
+
+
 @register("secure_sum")
 class OneShot(Part, frozen=True, tag="one-shot"):
     """Sums of ciphertexts, each under its client's own key for this sum; only the sum of the keys opens.
@@ -108,19 +117,14 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         """Whether no party needs its memory between two messages."""
         return self._way.survives_processes
 
-    @property
-    def received(self) -> str:
-        """See `SecureSum.received`."""
-        return (
-            "The words of a ciphertext under a key of the client's own: uniform noise without that key, of "
-            "which the server learns the sum over all clients only. Short vectors arrive as shares that are "
-            "sealed to the members of the committee."
-        )
+    def received(self, spec: SumSpec) -> str:
+        """See `SecureSum.received`: ciphertexts, or for short vectors sealed shares of the vector itself."""
+        return _RECEIVED[self._way.shares(self._uploads, spec)]
 
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """The assumptions behind the sum of keys, and the one that the keys hide the updates."""
-        return (*self._way.assumptions, _HARD, _IMPROPER)
+    def assumptions(self, spec: SumSpec) -> tuple[str, ...]:
+        """Those of the sum of keys, and where there are ciphertexts, that the keys hide the updates."""
+        lattice = () if self._way.shares(self._uploads, spec) else (_HARD, _IMPROPER)
+        return (*self._way.assumptions, *lattice)
 
     def smallest_cohort(self) -> int:
         """The number that the sum of keys needs."""

@@ -14,7 +14,7 @@ from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.he_keys import HeMaterial
-from fedavg.sums.interface import KEY_HOLDER
+from fedavg.sums.interface import KEY_HOLDER, SumSpec
 from fedavg.sums.opening import OPENED, _Opened
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode
@@ -412,7 +412,8 @@ def test_what_does_not_go_together():
 
 def test_assumptions_say_who_can_do_what():
     holder, clients = EncryptedSecAgg(), EncryptedSecAgg(key_at="clients")
-    assert any("Only the key holder can decrypt" in line for line in holder.assumptions)
-    assert any("masks alone protect" in line for line in clients.assumptions)
+    spec = SumSpec(5000, 1000, None, 10, b"any sum")
+    assert any("Only the key holder can decrypt" in line for line in holder.assumptions(spec))
+    assert any("masks alone protect" in line for line in clients.assumptions(spec))
     semi_honest = msgspec.structs.replace(holder, threat_model="semi-honest")
-    assert "only looks" in semi_honest.assumptions[0]
+    assert "only looks" in semi_honest.assumptions(spec)[0]

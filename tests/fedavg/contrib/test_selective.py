@@ -26,7 +26,7 @@ from fedavg.privacy.noise import DistributedGaussian
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.transcript import Transcript, uploaded_vector
 from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.interface import KEY_HOLDER
+from fedavg.sums.interface import KEY_HOLDER, SumSpec
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from fedavg.training.sensitivity import client_scores, label_sensitivity
@@ -303,9 +303,10 @@ def test_names_and_assumptions_spell_the_exposure_out():
     masked = Selective(Bfv(), SecAgg(), small_map())
     assert (clear.kind, masked.kind) == ("selective-insecure-plain", "selective")
     assert "IN THE CLEAR" in clear.threat_model
-    assert clear.assumptions[1].startswith("INSECURE: the server reads 69.2% of every update")
-    assert "12 of 39 coordinates are encrypted" in masked.assumptions[0]
-    assert not any("INSECURE" in line for line in masked.assumptions)
+    spec = SumSpec(39, 1000, None, 10, b"any sum")
+    assert clear.assumptions(spec)[1].startswith("INSECURE: the server reads 69.2% of every update")
+    assert "12 of 39 coordinates are encrypted" in masked.assumptions(spec)[0]
+    assert not any("INSECURE" in line for line in masked.assumptions(spec))
     assert clear.hides_updates is False
 
 
@@ -362,7 +363,8 @@ def test_a_configuration_whose_clients_choose():
     chosen = job.plan.secure_sum.chosen
     assert chosen.source == "clients"
     assert chosen.count == -(-job.parameters // 10)
-    assert "clients' private scores" in " ".join(job.plan.secure_sum.assumptions)
+    spec = SumSpec(chosen.length, 1000, None, 10, b"any sum")
+    assert "clients' private scores" in " ".join(job.plan.secure_sum.assumptions(spec))
     model = job.model.build()
     each = [label_sensitivity(model, data, max_examples=8) for data in job.clients.values()]
     assert len(each) == 20

@@ -6,6 +6,7 @@ import pytest
 
 from fedavg import SecAgg
 from fedavg.sums.assumed import at_most
+from fedavg.sums.interface import SumSpec
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,6 @@ def test_a_small_share_is_not_rounded_to_none(share: float, words: str) -> None:
 
 
 def test_a_sum_without_drop_outs_says_that_there_are_none() -> None:
-    assert (
-        "No clients drop out; beyond that, a round gives no sum."
-        in SecAgg(dropout_rate=0.0).assumptions
-    )
+    assert "No clients drop out; beyond that, a round gives no sum." in SecAgg(
+        dropout_rate=0.0
+    ).assumptions(SumSpec(5000, 1000, None, 10, b"any sum"))

@@ -41,7 +41,7 @@ def test_the_key_is_where_key_at_says(name):
     assert (given.clients == given.key_holder) is shared
     assert backend.params(spec).public_key is not shared
     assert backend.params(spec) == HeMaterial.from_bytes(given.key_holder).secret().params
-    said = " ".join(backend.assumptions)
+    said = " ".join(backend.assumptions(spec))
     assert ("All clients hold the same secret key" in said) is shared
     assert ("Only the key holder can decrypt" in said) is not shared
 

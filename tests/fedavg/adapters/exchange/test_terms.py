@@ -17,6 +17,7 @@ from fedavg import (
 )
 from fedavg.adapters.exchange import Record
 from fedavg.errors import CapacityError, PlanError
+from fedavg.sums.interface import SumSpec
 from tests.fedavg.adapters.exchange.parties import NEAREST, terms
 
 
@@ -106,7 +107,10 @@ def test_a_name_names_itself_before_any_pattern():
 def test_the_assumptions_say_how_long_a_sealing_key_serves():
     found = terms(sum=OneShot(committee=6, corrupt_members=1, absent_members=1, epoch_rounds=4))
     assert found.sum.epoch_rounds == 4
-    assert any("serves for 4 rounds" in one for one in found.sum.assumptions)
+    assert any(
+        "serves for 4 rounds" in one
+        for one in found.sum.assumptions(SumSpec(5000, 1000, None, 10, b"any sum"))
+    )
     assert "more than 7 days ago" in found.assumptions_here[0]
     with pytest.raises(PlanError, match="key_days"):
         terms(key_days=0)

@@ -10,7 +10,7 @@ import pytest
 import he
 import secagg
 from fedavg.errors import LocalProtocolError
-from fedavg.sums.interface import FIRST_OPENER, is_client
+from fedavg.sums.interface import FIRST_OPENER, SumSpec, is_client
 from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import committee_sessions as module
@@ -247,7 +247,10 @@ def test_the_numbers_of_a_committee():
     assert SUMS.min_survivors(100) == 80
     assert OneShot(dropout_rate=0.5, corrupt_rate=0.4).min_survivors(10) == 6
     assert OneShot().smallest_cohort() == 4
-    assert "at most 2 of the 20 members" in OneShot().assumptions[0]
+    assert (
+        "at most 2 of the 20 members"
+        in OneShot().assumptions(SumSpec(5000, 1000, None, 10, b"any sum"))[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from fedavg.errors import LocalProtocolError
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot, direct
+from fedavg.sums.one_shot.committee import CommitteeKeys
 from he import onetime
 from secagg import WireFormatError
 from tests.contract.sums import spec_for
 from tests.fedavg.sums.one_shot.test_committee import SUMS, Play, vectors_of
-from tests.hostile.mutants import without
+from tests.hostile.mutants import FOUND, without
 
 
 def numbers_for(sums, length, n=100, bound=2**15):
@@ -37,6 +38,38 @@ def test_the_choice_follows_from_the_length_and_takes_the_shorter_one():
     for length, shared in zip(lengths, chosen, strict=True):
         sizes = [sent_bytes(OneShot(), length, shared=way) for way in (True, False)]
         assert shared == (sizes[0] < sizes[1])
+
+
+def says_what_is_sent():
+    """The report names ciphertexts and the lattice where there are any, and shares where there are not."""
+    short, long = (SumSpec(length, 2**15, None, 100, b"a choice") for length in (1800, 1866))
+    masked = OneShot(keys="secagg")
+    for sums, spec, shared in (
+        (OneShot(), short, True),
+        (OneShot(), long, False),
+        (masked, short, False),
+        (masked, long, False),
+    ):
+        said = " ".join(sums.assumptions(spec))
+        assert ("sealed to one member" in sums.received(spec)) is shared
+        assert ("ciphertext" in sums.received(spec)) is not shared
+        assert ("Ring-LWE" in said) is not shared
+        assert ("no proper ciphertext" in said) is not shared
+    assert sums_up(OneShot(), short) < sums_up(OneShot(), long)
+
+
+def sums_up(sums, spec):
+    return len(sums.assumptions(spec))
+
+
+def test_what_is_said_of_a_sum_is_what_is_sent_in_it():
+    says_what_is_sent()
+
+
+def test_mutant_that_says_the_same_of_all_lengths(monkeypatch):
+    monkeypatch.setattr(CommitteeKeys, "shares", lambda *_: False)
+    with pytest.raises(FOUND):
+        says_what_is_sent()
 
 
 def test_the_limit_that_the_page_names():

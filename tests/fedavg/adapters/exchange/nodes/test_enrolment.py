@@ -13,6 +13,7 @@ from fedavg import CentralGaussian, DistributedGaussian, Quantised, SecAgg
 from fedavg.adapters.exchange import Agreement, Node, NodeKeys, enrol_here, make_node, read_card
 from fedavg.adapters.exchange.__main__ import app
 from fedavg.errors import ConfigError
+from fedavg.sums.interface import SumSpec
 from tests.fedavg.adapters.exchange.parties import changed, noisy, terms
 
 
@@ -77,7 +78,11 @@ def test_the_command_line_agrees_on_a_masked_sum(tmp_path):
     assert not agreement.members
     shown = _run("show", out).output
     assert "sum: SecAgg(dropout_rate=0.25, corrupt_rate=0.2, threat_model='malicious')" in shown
-    for assumption in (*agreement.terms.sum.assumptions, "Until a node has masked its record"):
+    spec = SumSpec(5000, 1000, None, 10, b"any sum")
+    for assumption in (
+        *agreement.terms.sum.assumptions(spec),
+        "Until a node has masked its record",
+    ):
         assert f"- {assumption}" in shown
 
 
