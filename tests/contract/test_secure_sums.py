@@ -153,7 +153,7 @@ def test_the_semi_honest_mode_sums_alike_under_its_own_name():
     vectors = vectors_of(12, 30, 1000, 5)
     result = secure_sum(backend, vectors, spec_for(vectors, max_abs=1000))
     assert np.array_equal(result.total, sum(vectors.values()))
-    assert "only looks" in backend.assumptions(spec_for(vectors))[0]
+    assert "only looks" in backend.assumptions(spec_for(vectors, max_abs=1000))[0]
 
 
 def test_quorums_of_neighbours_sum_alike_under_their_own_name():
