@@ -127,6 +127,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
         ("protected unit", f"one {summary['unit']} of one silo"),
         ("noise multiplier", f"{summary['noise_multiplier']:.3f} ({summary['noise']})"),
         ("secure sum", f"{summary['secure_sum']}, {summary['silos']} silos"),
+        *_clip(summary),
         *_reach(summary),
         ("steps", f"{summary['steps']} of {summary['steps_planned']}, {summary['stopped']}"),
         ("void attempts", str(summary["voided"])),
@@ -152,6 +153,11 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
             "included, and keep the budget with which they were made.",
             highlight=False,
         )
+
+
+def _clip(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a clip that follows the median has come to."""
+    return [("clip, after the last step", f"{summary['clip']:.3g}")] if summary["clip_told"] else []
 
 
 def _reach(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

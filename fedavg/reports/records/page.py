@@ -154,6 +154,14 @@ def _observers(summary: RecordsSummary) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def _clip(summary: RecordsSummary) -> list[tuple[str, str]]:
+    """Where a clip that follows the median has come to, and what it costs."""
+    if not summary.clip_told or summary.clip is None:
+        return []
+    told = summary.clip_told[:1].upper() + summary.clip_told[1:]
+    return [("Clip", f"{summary.clip:.3g} after the last step. {told}.")]
+
+
 def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
     n = summary.silos
     own = math.sqrt(n)
@@ -172,6 +180,7 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
         *_groups(summary),
         *_reach(summary),
         ("Sent by a silo in a step", _size(bytes_up)),
+        *_clip(summary),
         ("Work of a silo in a draw", f"padded to {summary.slots:,} {_UNITS[summary.unit]}"),
         (
             "Epsilon in the silos' ledgers",
