@@ -140,11 +140,14 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     if says:
         console().print(says, style="yellow", highlight=False, markup=False)
     more = {
-        "person": "A person with rows in two silos loses more than these.",
-        "record": "A person with two records, in one silo or in two, loses more than these.",
+        "person": "A person with rows in two silos loses more than these",
+        "record": "A person with two records, in one silo or in two, loses more than these",
     }
+    two = summary["epsilon_two_silos"]
+    bound = "" if two is None else f" (with rows in two silos: {_number(two)})"
     console().print(
-        f"{more[summary['unit']]} Epsilon hides no property of a whole silo.", highlight=False
+        f"{more[summary['unit']]}{bound}. Epsilon hides no property of a whole silo.",
+        highlight=False,
     )
     if summary["stopped"] == "budget":
         console().print(

@@ -210,6 +210,17 @@ class RecordFederation:
         return self.resolution.epsilons({self.resolution.summed: self._plan.steps})
 
     @property
+    def epsilon_two_silos(self) -> float | None:
+        """ε of a person with rows in two silos so far, at the budget; None for a sum that hides nothing.
+
+        Computing it takes a second or two.
+        """
+        sums = sum(self._sums.worst().values())
+        if not self.resolution.plan.secure_sum.hides_updates:
+            return None
+        return self.resolution.in_silos(2, sums) if sums else 0.0
+
+    @property
     def reach(self) -> Reach:
         """How far one silo moves a step, for anything that it holds or sends."""
         return reach_of(self.resolution)

@@ -74,6 +74,7 @@ class RecordsSummary(msgspec.Struct, frozen=True):
     noise_multiplier: float
     noise_overhead: float
     secure_sum: str
+    epsilon_two_silos: float | None = None
     clip: float | None = None
     clip_told: str = ""
     task: str = "records of silos"

@@ -242,11 +242,17 @@ def _sum_share(summary: RecordsSummary) -> str | None:
     return None if whole <= 0 else f"{(whole - gradients) / whole:.0%}"
 
 
+def _two_silos(summary: RecordsSummary) -> str:
+    """The ε of such a person, where it is known and bounded."""
+    two = summary.epsilon_two_silos
+    return "no bound is stated" if two is None else f"an epsilon of {_number(two)} at the budget"
+
+
 def _limits(summary: RecordsSummary) -> list[str]:
     unit, c = summary.unit, summary.epsilon.colluders
     found = [
         f"Epsilon speaks of one {unit} of one silo. It hides no property of a silo as a whole.",
-        "A person with rows in two silos loses more than these numbers.",
+        f"A person with rows in two silos loses more: {_two_silos(summary)}.",
         f"At most {_silos(c)} may collude with the server; all others draw fair coins and add their noise.",
         "Tuning, stopping and restarting by looking at figures are not counted.",
         *summary.assumptions,

@@ -316,6 +316,7 @@ def _summary(
         "figures": kept,
         "unscored": why_unscored(rows, next(iter(kept), None), counted="step", rates="[server] lr"),
         "epsilon": three,
+        "epsilon_two_silos": _finite(run.epsilon_two_silos),
         "noise": privacy.noise,
         "noise_multiplier": found.noise_multiplier,
         "noise_overhead": found.noise_overhead,

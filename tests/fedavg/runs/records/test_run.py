@@ -83,6 +83,10 @@ def test_a_run_leaves_a_directory_and_prints_three_epsilons(settings, tmp_path):
     assert three["release"] == three["server"] < three["colluding"] <= 4.0
     assert summary["unit"] == "record"
     assert summary["silos"] == 4
+    two = summary["epsilon_two_silos"]
+    assert three["colluding"] < two < 5 * three["colluding"]
+    assert f"with rows in two silos: {two:.2f}" in " ".join(printed.split())
+    assert f"an epsilon of {two:.2f} at the budget" in (out / "report.html").read_text()
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 3]
     assert 0 < rows[0]["epsilon_release"] < rows[1]["epsilon_release"]
