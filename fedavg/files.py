@@ -228,9 +228,9 @@ class FileJournal:
             self._file = found.st_dev, found.st_ino
             if not create and found.st_size < len(_TITLE):
                 raise self._lost("empty")
-            if _TITLE.startswith(
-                _read(handle, 0, found.st_size)
-            ):  # new, or unfinished after a crash
+            # New, or unfinished after a crash. A whole title is not written again: if that failed, the
+            # journal would be empty, and no party would start with it any more.
+            if found.st_size < len(_TITLE) and _TITLE.startswith(_read(handle, 0, found.st_size)):
                 self._append(handle, _TITLE, 0)
                 _sync_folder(self._path.parent)
             self._catch_up(handle)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, cast
 
+import secagg
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
@@ -299,6 +300,9 @@ class Node:
             return Reply(self.keys.node, parts, card).to_bytes()
         except RemoteProtocolError as error:
             raise RefusedRequestError(f"the server {error.args[0]}") from None
+        except (secagg.LocalProtocolError, secagg.InternalError) as error:
+            # The journal, or this machine: paths and disks are no matter of the server's.
+            raise ConfigError(f"this member cannot answer: {error}") from error
         except (SecAggError, PlanError) as error:
             raise RefusedRequestError(
                 f"the committee's message cannot be answered: {error}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fedavg.errors import ConfigError
-from fedavg.files import refuse_other_names, replace_file
+from fedavg.files import refuse_other_names, remove_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -76,7 +76,8 @@ class StateFile:
         import fcntl  # noqa: PLC0415 - not on every platform
 
         try:
-            handle = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            handle = os.open(self.folder / LOCK_FILE, flags, 0o600)
         except OSError as error:
             raise _unusable(self.folder / LOCK_FILE, error) from None
         try:
@@ -92,16 +93,20 @@ class StateFile:
             ConfigError: others can read the file, it has another name, or it cannot be read.
         """
         path = self.folder / STATE_FILE
+        # A pipe under this name would hold the lock for as long as nobody writes into it.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             refuse_other_names(path)
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            with os.fdopen(os.open(path, flags), "rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
-                data = file.read()
+                data = file.read() if stat.S_ISREG(mode) else b""
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unusable(path, error) from None
-        if not stat.S_ISREG(mode) or mode & 0o077:
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"{path} is no regular file: remove it")
+        if mode & 0o077:
             raise ConfigError(
                 f"others can read {path}, which this node writes for itself alone: find out who changed it, "
                 "and remove it; the node is then out of this round, and of no other"
@@ -118,6 +123,9 @@ class StateFile:
         try:
             replace_file(path, state, mode=0o600, sole=True)
         except OSError as error:
+            # On a full disk the part of a state would stay, and take up the rest of the space.
+            with suppress(OSError):
+                _part_of(path).unlink(missing_ok=True)
             raise _unusable(path, error) from None
 
     def clear(self) -> None:
@@ -129,10 +137,15 @@ class StateFile:
         path = self.folder / STATE_FILE
         try:
             # A process that was killed while it wrote leaves a part under the temporary name.
-            path.with_name(f"{STATE_FILE}.part").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            for there in filter(os.path.lexists, (_part_of(path), path)):
+                remove_file(there)
         except OSError as error:
             raise _unusable(path, error) from None
+
+
+def _part_of(path: Path) -> Path:
+    """The temporary name under which a file is written before it is replaced."""
+    return path.with_name(f"{path.name}.part")
 
 
 def _unusable(path: Path, error: OSError) -> ConfigError:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.errors import ConfigError
-from secagg import LocalProtocolError, SecAggError, StateError
+from secagg import InternalError, LocalProtocolError, SecAggError, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -146,6 +146,9 @@ def _refusing() -> Generator[None]:
         raise RefusedRequestError(f"this node cannot go on with this sum: {error}") from None
     except LocalProtocolError as error:
         # The journal: its path and its disk are no matter of the server's.
+        raise ConfigError(f"this node cannot take part in the sum: {error}") from error
+    except InternalError as error:
+        # A failure of this machine: the place in our code is no matter of the server's either.
         raise ConfigError(f"this node cannot take part in the sum: {error}") from error
     except SecAggError as error:
         raise RefusedRequestError(f"the masked sum cannot go on here: {error}") from None

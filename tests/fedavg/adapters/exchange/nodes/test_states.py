@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 
 import pytest
 
 from fedavg.adapters.exchange import StateFile
+from fedavg.adapters.exchange.nodes import states
 from fedavg.adapters.exchange.nodes.states import LOCK_FILE, STATE_FILE
 from fedavg.errors import ConfigError
 
@@ -58,3 +61,40 @@ def test_a_folder_that_is_none_is_named(tmp_path):
     for use in (StateFile(tmp_path).take_in, StateFile(tmp_path).clear):
         with pytest.raises(ConfigError, match="cannot be kept"):
             use()
+
+
+def test_a_pipe_under_its_name_holds_nobody_up(tmp_path):
+    os.mkfifo(tmp_path / STATE_FILE, 0o600)
+    with pytest.raises(ConfigError, match="is no regular file"):
+        StateFile(tmp_path).take_in()
+
+
+def test_a_lock_that_is_a_link_makes_no_file_elsewhere(tmp_path):
+    (tmp_path / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="cannot be kept"), StateFile(tmp_path).locked():
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_full_disk_keeps_no_part_of_a_state(tmp_path, monkeypatch):
+    def half(path, *_, **__):
+        path.with_name(f"{path.name}.part").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(states, "replace_file", half)
+    with pytest.raises(ConfigError, match="no space left"):
+        StateFile(tmp_path).put(b"sealed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_is_gone_from_the_disk_when_it_is_cleared(tmp_path, monkeypatch):
+    """A folder that was not synced could give it back after a loss of power."""
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    shelf = StateFile(tmp_path)
+    shelf.put(b"sealed")
+    synced.clear()
+    shelf.clear()
+    assert synced == [tmp_path.stat().st_ino]
+    shelf.clear()
+    assert len(synced) == 1  # nothing was there: a node of another sum clears at every message
