@@ -65,10 +65,13 @@ class CanaryGradients:
     def at(self, vector: NDArray[np.floating]) -> None:
         """Take a model; the gradients do not depend on it."""
 
-    def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
+    def clipped_sum(
+        self, units: Units, clip: float, *, balanced: bool = False
+    ) -> NDArray[np.float64]:
         """See `Gradients.clipped_sum`."""
         numbers = units.features[:, 0].reshape(len(units.drawn), -1)[:, 0].long()
-        return clipped_sum(self._directions[numbers] * (_LENGTH * clip), units.drawn, clip)
+        own = self._directions[numbers] * (_LENGTH * clip)
+        return clipped_sum(own, units.drawn, clip, balanced=balanced)
 
     def longest(self, clip: float) -> float:
         """Norm of the first canary after clipping ÷ the clip."""
@@ -90,21 +93,26 @@ class Watched:
     def __init__(self, inner: Gradients) -> None:
         self._inner = inner
         self._total: NDArray[np.float64] | None = None
+        self._clip = 1.0
 
     def at(self, vector: NDArray[np.floating]) -> None:
         """Begin another draw."""
         self._total = None
         self._inner.at(vector)
 
-    def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
+    def clipped_sum(
+        self, units: Units, clip: float, *, balanced: bool = False
+    ) -> NDArray[np.float64]:
         """See `Gradients.clipped_sum`."""
-        found = self._inner.clipped_sum(units, clip)
+        found = self._inner.clipped_sum(units, clip, balanced=balanced)
+        self._clip = clip
         # In the order in which the silo adds its micro-batches, so that the rounding is the same.
         self._total = found.copy() if self._total is None else self._total + found
         return found
 
     def vector(self, resolution: ResolvedRecords) -> NDArray[np.int64]:
-        """The silo's rounded sum of its last draw, int64[d], without noise."""
+        """The silo's rounded vector of its last draw, as it is summed, without noise."""
         if self._total is None:
             raise PlanError("a silo drew nothing: there is nothing to audit")
-        return rounded(self._total, resolution.scale, resolution.clamp)
+        vector = resolution.clipping.vector(self._total, self._clip)
+        return rounded(vector, resolution.scale, resolution.clamp)

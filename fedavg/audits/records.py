@@ -294,7 +294,7 @@ class _Attack:
         roster = self._companions(step)
         # The noise of colluding silos is known, and so is everything but the noise of the others.
         hidden = 1 if resolution.account.alone else len(roster) + 1 - resolution.colluders
-        view = np.zeros(resolution.vector_length, np.int64)
+        view = np.zeros(resolution.summed_length, np.int64)
         for silo in (self._audited, *roster[: hidden - 1]):
             sent = uploaded_vector(messages[silo], resolution.plan.secure_sum)
             if sent is None:
@@ -305,7 +305,9 @@ class _Attack:
         own = self._watched[self._audited].vector(resolution)
         stddev = math.sqrt(hidden) * resolution.account.share_stddev(len(roster) + 1)
         self.noise[stddev].append((view - own).astype(np.float64))
-        self._score(view / resolution.unit_norm, stddev / resolution.unit_norm)
+        # Canaries are directions of gradients; all are longer than the clip, and so on one side of it.
+        gradient, length = view[: resolution.vector_length], resolution.gradient_norm
+        self._score(gradient / length, stddev / length)
 
     def _companions(self, step: int) -> list[int]:
         """The other silos in the audited silo's sum."""

@@ -127,6 +127,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
         ("protected unit", f"one {summary['unit']} of one silo"),
         ("noise multiplier", f"{summary['noise_multiplier']:.3f} ({summary['noise']})"),
         ("secure sum", f"{summary['secure_sum']}, {summary['silos']} silos"),
+        *_clip(summary),
         *_reach(summary),
         ("steps", f"{summary['steps']} of {summary['steps_planned']}, {summary['stopped']}"),
         ("void attempts", str(summary["voided"])),
@@ -139,11 +140,14 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     if says:
         console().print(says, style="yellow", highlight=False, markup=False)
     more = {
-        "person": "A person with rows in two silos loses more than these.",
-        "record": "A person with two records, in one silo or in two, loses more than these.",
+        "person": "A person with rows in two silos loses more than these",
+        "record": "A person with two records, in one silo or in two, loses more than these",
     }
+    two = summary["epsilon_two_silos"]
+    bound = "" if two is None else f" (with rows in two silos: {_number(two)})"
     console().print(
-        f"{more[summary['unit']]} Epsilon hides no property of a whole silo.", highlight=False
+        f"{more[summary['unit']]}{bound}. Epsilon hides no property of a whole silo.",
+        highlight=False,
     )
     if summary["stopped"] == "budget":
         console().print(
@@ -152,6 +156,11 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
             "included, and keep the budget with which they were made.",
             highlight=False,
         )
+
+
+def _clip(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a clip that follows the median has come to."""
+    return [("clip, after the last step", f"{summary['clip']:.3g}")] if summary["clip_told"] else []
 
 
 def _reach(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

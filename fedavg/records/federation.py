@@ -7,6 +7,7 @@ among the silos that answered.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -69,6 +70,7 @@ class StepResult:
         groups: number of groups that gave a sum; 1 without groups.
         shortened: number of sums that were longer than honest silos can make them, and were shortened: a silo
             did not follow the protocol.
+        clip: the clip of this step: the plan's, or the one that follows the median.
 
     Example:
         >>> result = StepResult(1, 10, (), 900, 500, {"gradients": 0.5}, None)
@@ -85,6 +87,7 @@ class StepResult:
     evaluation: Evaluation | None = field(compare=False)
     groups: int = 1
     shortened: int = 0
+    clip: float = math.nan
 
 
 class RecordFederation:
@@ -176,6 +179,8 @@ class RecordFederation:
         self.transcript = transcript
         self._vector = self._layout.flatten(self._module)
         self._released = self._vector
+        rule = self.resolution.clipping
+        self._clip = rule.given(rule.sent(rule.start))  # as the silos are given it
         self._state = plan.server_optimizer.init(self._vector.size)
         self._sums = StepSums(self.resolution, self._parties, silent or _nobody, transcript)
         self.stopped = "not run"
@@ -184,6 +189,11 @@ class RecordFederation:
     def released(self) -> NDArray[np.float64]:
         """The released model, float64[d], a copy."""
         return self._released.copy()
+
+    @property
+    def clip(self) -> float:
+        """The clip of the next step; computed from released sums alone."""
+        return self._clip
 
     @property
     def rosters(self) -> Mapping[int, int]:
@@ -198,6 +208,17 @@ class RecordFederation:
     def planned_epsilons(self) -> Epsilons:
         """The three ε after all steps of the plan, if no silo is ever missing."""
         return self.resolution.epsilons({self.resolution.summed: self._plan.steps})
+
+    @property
+    def epsilon_two_silos(self) -> float | None:
+        """ε of a person with rows in two silos so far, at the budget; None for a sum that hides nothing.
+
+        Computing it takes a second or two.
+        """
+        sums = sum(self._sums.worst().values())
+        if not self.resolution.plan.secure_sum.hides_updates:
+            return None
+        return self.resolution.in_silos(2, sums) if sums else 0.0
 
     @property
     def reach(self) -> Reach:
@@ -261,7 +282,9 @@ class RecordFederation:
         return self._test is not None and (last or (every > 0 and (step + 1) % every == 0))
 
     def _step(self, step: int, *, scored: bool) -> StepResult | None:
-        sent = np.ascontiguousarray(self._released, "<f4").tobytes()
+        clip = self._clip
+        parts = self._released, self.resolution.clipping.sent(clip)
+        sent = np.concatenate(parts).astype("<f4").tobytes()
         summed = self._sums.step(step, sent)
         if summed is None:
             return None
@@ -282,11 +305,13 @@ class RecordFederation:
             evaluation,
             groups=len(summed.sums),
             shortened=shortened,
+            clip=clip,
         )
 
     def _advance(self, step: int, sums: Sequence[OpenedSum]) -> int:
         """Take the server's step; the number of sums that were too long to be honest."""
-        rule, mean = self._plan.server_optimizer, mean_of(self.resolution, sums)
+        rule, mean = self._plan.server_optimizer, mean_of(self.resolution, sums, self._clip)
+        self._clip = self.resolution.clipping.moved(self._clip, mean.balance)
         progress = Progress(step, self._plan.steps)
         self._vector, self._state = rule.step(self._vector, mean.delta, self._state, progress)
         self._released, self._state = rule.release(self._vector, self._state, progress)

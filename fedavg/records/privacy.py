@@ -12,6 +12,7 @@ from fedavg.errors import PlanError
 from fedavg.optimizers.server import FedMomentum
 from fedavg.parts import Part, family_of
 from fedavg.records.accounts import smallest_cap
+from fedavg.records.clip import FixedClip, MedianClip
 from fedavg.records.clipped.portions import Portions
 from fedavg.sums.masked import SecAgg
 
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from fedavg.models.features.interface import FixedFeatures
     from fedavg.models.layout import Layout
     from fedavg.optimizers.server import ServerOptimizer
+    from fedavg.records.clip import ClipRule
     from fedavg.robust.rules import RobustMean
     from fedavg.sums.interface import SecureSum
 
 __all__ = ["RecordPlan", "RecordPrivacy"]
 
 _LEAST_ROUNDING, _MOST_ROUNDING = 1e-6, 0.5
+_MEDIAN = 0.5
+_CLIPS = (1e-25, 1e25)  # a clip that moves is sent in float32
+_ADAPTS = {"clip_lr": 0.2, "clip_noise": 0.01, "clip_span": 100.0}  # what an adaptive clip takes
 
 
 class RecordPrivacy(Part, frozen=True, tag=False):
@@ -61,6 +66,14 @@ class RecordPrivacy(Part, frozen=True, tag=False):
             units were drawn, and no ε covers that: it is for simulations, where nobody times a silo.
         clip_by: "unit" (a unit's whole gradient is shortened to C) or "layer" (the gradient of each of the
             model's L layers is shortened by itself, to C/√L, so that the whole is no longer than C).
+        clip_quantile: ½ for a clip that follows the median of the units' norms, from `clip` on; None for a
+            constant one. Other quantiles are refused: they need a count of the units, which is private.
+        clip_lr: η: the clip is multiplied by e^(−η·b) after each step, for the mean b of ½ (shorter) and −½
+            (longer) over the units. None takes 0.2; only with `clip_quantile`.
+        clip_noise: share by which the noise grows, since each unit also tells which of both it is. None takes
+            0.01; only with `clip_quantile`.
+        clip_span: the clip stays between `clip` ÷ span and `clip` · span. None takes 100; only with
+            `clip_quantile`.
         rounding: largest share by which rounding to the grid may enlarge the sensitivity.
 
     Raises:
@@ -94,6 +107,10 @@ class RecordPrivacy(Part, frozen=True, tag=False):
     padded: bool = True
     rounding: float = 1e-3
     clip_by: Literal["unit", "layer"] = "unit"
+    clip_quantile: float | None = None
+    clip_lr: float | None = None
+    clip_noise: float | None = None
+    clip_span: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,6 +135,7 @@ class RecordPrivacy(Part, frozen=True, tag=False):
             )
         self._check_steps()
         self._check_unit()
+        self._check_quantile()
 
     def _check_steps(self) -> None:
         if self.local_steps == 1:
@@ -143,6 +161,54 @@ class RecordPrivacy(Part, frozen=True, tag=False):
                 "person. If a person can have several rows, take unit='person' and name the person of each "
                 "row; otherwise leave rows and combine out"
             )
+
+    def _check_quantile(self) -> None:
+        options = [name for name in _ADAPTS if getattr(self, name) is not None]
+        if self.clip_quantile is None:
+            if options:
+                raise PlanError(
+                    f"{', '.join(options)} has no effect on a constant clip: leave it out, or take "
+                    "clip_quantile=0.5"
+                )
+            return
+        checks.plan.proper_fraction("clip_quantile", self.clip_quantile)
+        if self.clip_quantile != _MEDIAN:
+            raise PlanError(
+                f"clip_quantile={self.clip_quantile:g}: only 0.5 is offered. Units tell whether they are "
+                "shorter or longer than the clip by ½ and −½, which cancel at the median for any number of "
+                "units. For another quantile the sum must be compared with the number of units that were "
+                "drawn, which is private; with a public guess of it the clip would settle elsewhere"
+            )
+        if self.local_steps > 1:
+            raise PlanError(
+                f"clip_quantile needs one gradient a sum, not local_steps={self.local_steps}: an update of "
+                "several steps does not tell the server which units were shorter"
+            )
+        for name in options:
+            checks.plan.positive(name, getattr(self, name))
+        rule = self._median_clip()
+        for name, value, low, high in (
+            ("clip_lr", rule.rate, 0.0, 2.0),
+            ("clip_noise", rule.noise_share, 1e-6, 1.0),
+            ("clip_span", rule.span, 1.0, 1e6),
+            ("clip", self.clip, *_CLIPS),
+        ):
+            if not low <= value <= high:
+                raise PlanError(
+                    f"{name} must lie in {low:g} … {high:g} with clip_quantile, not {value:g}"
+                )
+
+    @property
+    def clipping(self) -> ClipRule:
+        """How long a unit's gradient may be: always C, or as long as the median of the norms."""
+        return FixedClip(self.clip) if self.clip_quantile is None else self._median_clip()
+
+    def _median_clip(self) -> MedianClip:
+        given = {name: getattr(self, name) for name in _ADAPTS}
+        rate, share, span = (
+            usual if given[name] is None else float(given[name]) for name, usual in _ADAPTS.items()
+        )
+        return MedianClip(self.clip, rate=rate, noise_share=share, span=span)
 
     @property
     def by_person(self) -> bool:

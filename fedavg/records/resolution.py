@@ -29,6 +29,7 @@ from fedavg.sums.interface import SumSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fedavg.records.clip import ClipRule
     from fedavg.records.privacy import RecordPlan
 
 __all__ = ["ResolvedRecords", "resolve_records"]
@@ -101,29 +102,44 @@ class ResolvedRecords:
 
     @cached_property
     def scale(self) -> float:
-        """s, grid units in one unit of gradients: a power of two, so that scaling is exact."""
-        privacy = self.plan.privacy
-        needed = math.sqrt(self.vector_length) / (privacy.rounding * privacy.clip)
+        """s, grid units in one unit of a silo's vector: a power of two, so that scaling is exact."""
+        length = self.plan.privacy.rounding * self.clipping.unit_length
+        needed = math.sqrt(self.summed_length) / length
         return 2.0 ** math.ceil(math.log2(needed))
+
+    @cached_property
+    def clipping(self) -> ClipRule:
+        """How long a unit's gradient may be, and what a silo's vector holds beside it."""
+        return self.plan.privacy.clipping
+
+    @property
+    def summed_length(self) -> int:
+        """Number of coordinates of a secure sum: d, and one more where the clip follows the median."""
+        return self.vector_length + self.clipping.coordinates
 
     @property
     def unit_norm(self) -> float:
-        """C·s: the longest scaled gradient of one unit."""
-        return self.plan.privacy.clip * self.scale
+        """The longest scaled vector of one unit: C·s for a constant clip."""
+        return self.clipping.unit_length * self.scale
+
+    @property
+    def gradient_norm(self) -> float:
+        """The longest scaled gradient of one unit, without what is beside it."""
+        return self.clipping.gradient_length * self.scale
 
     @property
     def float_error(self) -> float:
         """Bound, in grid units, on the error of one coordinate of a silo's sum in float64.
 
         A sum of b numbers in any order is off by at most b·2^−52 times the sum of their magnitudes, and one
-        unit's coordinate is at most C·s.
+        unit's coordinate is at most as long as its vector.
         """
         return self.most_units**2 * _FLOAT * self.unit_norm
 
     @cached_property
     def sensitivity(self) -> Sensitivity:
         """How far one unit moves a silo's vector, in grid units: Δ = C·s + √d, with the floats' error."""
-        d = self.vector_length
+        d = self.summed_length
         rounding = math.sqrt(d) * (1 + 2 * self.float_error)
         l2 = (self.unit_norm + rounding) * (1 + _FLOAT)
         return Sensitivity(l2, math.sqrt(d) * l2, d)
@@ -203,6 +219,17 @@ class ResolvedRecords:
         """
         return math.sqrt(sum(size / self.account.counted(size) for size in self.sizes))
 
+    @property
+    def clip_told(self) -> str:
+        """What an adaptive clip does and costs, in one sentence; "" for a constant one."""
+        groups, divisor = len(self.sizes), self.plan.divisor
+        # The mean over the groups, each of which has its part of the divisor.
+        parts = (
+            size * self.account.share_variance(size) * (self.silos / (size * divisor)) ** 2
+            for size in self.sizes
+        )
+        return self.clipping.told(math.sqrt(sum(parts)) / (groups * self.scale))
+
     def epsilons(self, rosters: Mapping[int, int]) -> Epsilons:
         """The three ε of one unit after some sums.
 
@@ -240,7 +267,7 @@ class ResolvedRecords:
         account = self.account
         # The noise of a sum is the larger, the smaller its roster.
         variance = self.floor * account.share_variance(self.floor)
-        log_probability = _WRAP_BITS * math.log(2) + math.log(self.vector_length)
+        log_probability = _WRAP_BITS * math.log(2) + math.log(self.summed_length)
         largest = self.summed * self.clamp + math.ceil(
             account.noise.tail(variance, log_probability)
         )
@@ -263,7 +290,7 @@ class ResolvedRecords:
 
     def spec(self, roster: int, context: bytes) -> SumSpec:
         """The secure sum of one step."""
-        return SumSpec(self.vector_length, None, self.ring_bits, roster, context)
+        return SumSpec(self.summed_length, None, self.ring_bits, roster, context)
 
     @property
     def digest(self) -> bytes:

@@ -159,16 +159,17 @@ class SiloParty:
             )
         if not 0 <= start.round < resolution.plan.steps:
             raise LocalProtocolError(f"the plan has no step {start.round}")
-        model = self._setting.layout.size
-        if len(start.model) != 4 * model:
+        model, rule = self._setting.layout.size, resolution.clipping
+        if len(start.model) != 4 * (model + rule.coordinates):
             raise LocalProtocolError(f"the server's model does not hold {model} parameters")
+        sent = np.frombuffer(start.model, dtype="<f4")
+        clip = rule.given(sent[model:])
         self._check_group(start)
         self._last, self._vector, self._session = (start.round, start.attempt), None, None
         self._charged = False
         self._check_room()
         self._digest = start_digest(start)
-        vector = np.frombuffer(start.model, dtype="<f4")
-        self._vector = self._noiseless_or_update(vector)
+        self._vector = self._noiseless_or_update(sent[:model], clip)
         return (encode(Ready(*self._last)),)
 
     def _check_group(self, start: RoundStart) -> None:
@@ -181,11 +182,11 @@ class SiloParty:
                 f"silo {self.silo_id} is in group {own} of step {start.round}, not {start.block}"
             )
 
-    def _noiseless_or_update(self, vector: NDArray[np.float32]) -> NDArray[np.int64]:
+    def _noiseless_or_update(self, vector: NDArray[np.float32], clip: float) -> NDArray[np.int64]:
         """The rounded sum of one draw, without noise; or, of several draws, the update of noisy steps."""
         resolution = self._setting.resolution
         if not resolution.sends_updates:
-            return self._drawn_sum(vector)
+            return self._drawn_sum(vector, clip)
         privacy, account = resolution.plan.privacy, resolution.account
         moved = vector.astype(np.float64)
         stddev = account.share_stddev(1)
@@ -193,25 +194,31 @@ class SiloParty:
         divisor = resolution.plan.divisor / resolution.silos
         rate = (privacy.local_lr or 0.0) / (divisor * resolution.scale)
         for _ in range(privacy.local_steps):
-            noised = self._drawn_sum(moved) + account.noise.sample(stddev, moved.size)
+            noised = self._drawn_sum(moved, clip) + account.noise.sample(stddev, moved.size)
             moved = moved - rate * noised
         # What is computed from noisy gradients needs no further protection; clamping keeps the sum exact.
         change = np.nan_to_num(moved - vector)
         return rounded(change, resolution.update_scale, resolution.update_bound)
 
-    def _drawn_sum(self, vector: NDArray[np.floating]) -> NDArray[np.int64]:
-        """The rounded sum of the clipped gradients of one draw, int64[d], without noise."""
+    def _drawn_sum(self, vector: NDArray[np.floating], clip: float) -> NDArray[np.int64]:
+        """The rounded vector of one draw, as it is summed over the silos, without noise."""
         resolution, gradients = self._setting.resolution, self._setting.gradients
-        total = np.zeros(resolution.vector_length)
-        clip, batch = resolution.plan.privacy.clip, resolution.plan.micro_batch
+        rule, length, batch = (
+            resolution.clipping,
+            resolution.summed_length,
+            resolution.plan.micro_batch,
+        )
+        total = np.zeros(length)
         gradients.at(vector)
         # A silo that fell silent would show that its data are unusual, so an error stays in its own log.
         for units in self._table.draw(resolution.most_units, batch):
-            found, error = contained_sum(gradients, units, clip, resolution.vector_length)
+            found, error = contained_sum(
+                gradients, units, clip, length, balanced=rule.coordinates > 0
+            )
             total += found
             if error is not None:
                 self.troubles.append(f"step {self._last[0]}: {type(error).__name__}: {error}")
-        return rounded(total, resolution.scale, resolution.clamp)
+        return rounded(rule.vector(total, clip), resolution.scale, resolution.clamp)
 
     def _open(self, message: SumOpen) -> Sequence[bytes]:
         self._check(message.round, message.attempt)

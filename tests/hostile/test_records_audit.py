@@ -109,11 +109,19 @@ def test_r12_mutant_with_the_noise_for_other_sums_is_refuted(monkeypatch):
     assert found.noise.measured == pytest.approx(found.noise.stddev / 2, rel=0.1)
 
 
+def test_r12_an_honest_plan_with_a_moving_clip_is_not_refuted():
+    """All canaries are longer than the clip, which grows; the noise of the balance is checked too."""
+    found = _audit(clip_quantile=0.5)
+    assert found.refutations == ()
+    assert found.longest <= 1
+    assert found.noise.measured == pytest.approx(found.noise.stddev, rel=0.1)
+
+
 def test_r12_mutant_without_clipping_is_refuted(monkeypatch):
     monkeypatch.setattr(
         canaries_module,
         "clipped_sum",
-        lambda gradients, drawn, _clip: gradients[drawn].sum(0, dtype=torch.float64).numpy(),
+        lambda gradients, drawn, _clip, **_: gradients[drawn].sum(0, dtype=torch.float64).numpy(),
     )
     found = _audit(epsilon=2.0)
     assert found.longest == pytest.approx(10.0, rel=1e-3)

@@ -182,7 +182,7 @@ def _moved_by_one(missing: int, **changes) -> float:
 
     def median(total: np.ndarray) -> np.ndarray:
         sums = zip((*far, total), rosters, strict=True)
-        return mean_module.mean_of(found, [OpenedSum(*one, None) for one in sums]).delta
+        return mean_module.mean_of(found, [OpenedSum(*one, None) for one in sums], 1.0).delta
 
     return float(np.linalg.norm(median(own) - median(0 * own))) / reach_of(found).honest
 
@@ -201,7 +201,7 @@ def test_r11_an_honest_silo_moves_a_step_with_groups_by_at_most_what_is_printed(
 def test_r11_no_sum_is_shortened_to_more_than_what_is_printed(rule):
     """A group with a missing silo has larger shares of noise, and a smaller part of the divisor."""
     found = resolved(COUNT * 2, robust=rule, length=400, noise_multiplier=20.0)
-    longest = [longest_mean(found, roster) for roster in range(found.floor, found.summed + 1)]
+    longest = [longest_mean(found, roster, 1.0) for roster in range(found.floor, found.summed + 1)]
     assert max(longest) == reach_of(found).step
     assert rule is None or longest[0] > longest[-1]
 

@@ -173,9 +173,9 @@ def _trace(run: RecordFederation, monkeypatch, coins) -> tuple[list[int], list[t
         gradients = party._setting.gradients
         honest = type(gradients).clipped_sum
 
-        def noted(self, units, clip, honest=honest):
+        def noted(self, units, clip, honest=honest, **more):
             shapes.append(tuple(units.features.shape))
-            return honest(self, units, clip)
+            return honest(self, units, clip, **more)
 
         monkeypatch.setattr(type(gradients), "clipped_sum", noted)
         break
@@ -239,7 +239,7 @@ class _Raising:
     def at(self, vector) -> None:
         """Nothing to take."""
 
-    def clipped_sum(self, units, clip):
+    def clipped_sum(self, units, clip, *, balanced=False):
         raise ValueError("a record that no module takes")
 
 

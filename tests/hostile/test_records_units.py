@@ -110,7 +110,7 @@ def _moved(more: Dataset, fewer: Dataset, model, *, loss=None, **changes) -> flo
         run = federation(given, model=model(), rate=1.0, loss=loss, micro_batch=50, **changes)
         silo = run._parties.silos[10]
         silo._last = (0, 0)
-        vectors.append(silo._drawn_sum(run.released))
+        vectors.append(silo._drawn_sum(run.released, run.clip))
     return float(np.linalg.norm(vectors[0] - vectors[1])) / run.resolution.sensitivity.l2
 
 
@@ -311,7 +311,7 @@ def _silo_sum(silo: Silo, **changes) -> tuple[np.ndarray, object]:
     run = federation(people | {10: silo}, clip=0.05, rate=1.0, **changes)
     party = run._parties.silos[10]
     party._last = (0, 0)
-    return party._drawn_sum(run.released), run.resolution
+    return party._drawn_sum(run.released, run.clip), run.resolution
 
 
 @pytest.mark.parametrize("combine", ["mean", "sum"])

@@ -21,7 +21,7 @@ __all__ = ["contained_sum"]
 
 
 def contained_sum(
-    gradients: Gradients, units: Units, clip: float, length: int
+    gradients: Gradients, units: Units, clip: float, length: int, *, balanced: bool = False
 ) -> tuple[NDArray[np.float64], Exception | None]:
     """The sum of the clipped gradients of those units for which there is one, float64[length].
 
@@ -32,19 +32,20 @@ def contained_sum(
         gradients: computes the sums.
         units: one micro-batch.
         clip: C.
-        length: number of parameters.
+        length: number of coordinates of the sum.
+        balanced: whether the balance of the units follows their gradients, as in `Gradients.clipped_sum`.
 
     Returns:
         The sum, and the last error, or None.
     """
     try:
-        return gradients.clipped_sum(units, clip), None
+        return gradients.clipped_sum(units, clip, balanced=balanced), None
     except Exception as error:  # noqa: BLE001 - a module may raise anything
         last = error
     total = np.zeros(length)
     for place in range(len(units.drawn)):
         try:
-            total += gradients.clipped_sum(_alone(units, place), clip)
+            total += gradients.clipped_sum(_alone(units, place), clip, balanced=balanced)
         except Exception as error:  # noqa: BLE001 - as above
             last = error
     return total, last

@@ -31,9 +31,18 @@ if TYPE_CHECKING:
     from fedavg.losses.interface import Loss
     from fedavg.models.layout import Layout
 
-__all__ = ["Gradients", "UnitGradients", "Units", "clip_factors", "clipped_sum", "made_up"]
+__all__ = [
+    "Gradients",
+    "UnitGradients",
+    "Units",
+    "balance",
+    "clip_factors",
+    "clipped_sum",
+    "made_up",
+]
 
 _SINGLE, _DOUBLE = 2.0**-24, 2.0**-52
+_RAMP = 8  # clips from ½ to −½: norms from 15/16 to 17/16 of the clip count in part
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -72,10 +81,17 @@ class Gradients(Protocol):
         """Take the parameters at which gradients are computed, float[d]."""
         ...
 
-    def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
+    def clipped_sum(
+        self, units: Units, clip: float, *, balanced: bool = False
+    ) -> NDArray[np.float64]:
         """The sum of the drawn units' gradients, each shortened to the norm `clip`, float64[d].
 
         Of several portions each is shortened by itself, to a norm with which the whole has at most that one.
+
+        Args:
+            units: the units.
+            clip: C.
+            balanced: whether one more coordinate follows: the sum of `balance` over the drawn units.
         """
         ...
 
@@ -136,9 +152,12 @@ class UnitGradients:
             found = self._each(self._parameters, units.features, units.labels, units.weights)
         return torch.cat([found[name].flatten(1) for name in self._layout.names], dim=1)
 
-    def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
+    def clipped_sum(
+        self, units: Units, clip: float, *, balanced: bool = False
+    ) -> NDArray[np.float64]:
         """See `Gradients.clipped_sum`."""
-        return clipped_sum(self.of(units), units.drawn, clip, self._portions)
+        found = self.of(units)
+        return clipped_sum(found, units.drawn, clip, self._portions, balanced=balanced)
 
     def _unit_loss(
         self,
@@ -156,7 +175,12 @@ class UnitGradients:
 
 @torch.no_grad()
 def clipped_sum(
-    gradients: torch.Tensor, drawn: torch.Tensor, clip: float, portions: Portions | None = None
+    gradients: torch.Tensor,
+    drawn: torch.Tensor,
+    clip: float,
+    portions: Portions | None = None,
+    *,
+    balanced: bool = False,
 ) -> NDArray[np.float64]:
     """Shorten each drawn unit's gradient to the norm `clip`, and add them in float64.
 
@@ -167,6 +191,7 @@ def clipped_sum(
         drawn: bool[units].
         clip: C.
         portions: what is shortened by itself, to `portions.share(clip)`; None for the whole gradient.
+        balanced: whether one more coordinate follows: the sum of `balance` over the drawn units.
 
     Returns:
         float64[d]: a sum of vectors of norm at most C each, also after the rounding of norms and products.
@@ -176,20 +201,44 @@ def clipped_sum(
         >>> clipped_sum(gradients, torch.tensor([True, True, True, False]), 1.0).round(6)
         array([0.9, 1.2])
     """
-    cuts = [[slice(None)]]
+    cuts, share = [[slice(None)]], clip
     if portions is not None:
-        clip = portions.share(clip)
+        share = portions.share(clip)
         cuts = [[portions.places[place] for place in portion] for portion in portions.of]
+    squares = torch.zeros(len(drawn), dtype=torch.float64)
     for portion in cuts:
         parts = [gradients[:, place] for place in portion]
         norms = torch.stack(
             [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts]
         ).norm(dim=0)
-        factors = clip_factors(norms, drawn, clip, gradients.shape[1])
+        squares += norms.square()
+        factors = clip_factors(norms, drawn, share, gradients.shape[1])
         for part in parts:
             # A factor of zero times NaN would be NaN.
             part.masked_fill_(~torch.isfinite(norms)[:, None], 0.0).mul_(factors.float()[:, None])
-    return gradients.sum(0, dtype=torch.float64).numpy()
+    total = gradients.sum(0, dtype=torch.float64)
+    if balanced:
+        total = torch.cat([total, balance(squares.sqrt(), drawn, clip).sum()[None]])
+    return total.numpy()
+
+
+def balance(norms: torch.Tensor, drawn: torch.Tensor, clip: float) -> torch.Tensor:
+    """On which side of the clip each unit is, float64[units]: ½ for shorter, −½ for longer, 0 if not drawn.
+
+    Between 15/16 and 17/16 of the clip the value falls evenly. With a jump, a norm that rounding moves in its
+    last digit would move a whole count, and the norms of other units depend on their places that far.
+
+    Args:
+        norms: float64[units]; one that is not finite counts as longer.
+        drawn: bool[units].
+        clip: C.
+
+    Example:
+        >>> balance(torch.tensor([0.5, 1.0, 2.0, 2.0]), torch.tensor([True, True, True, False]), 1.0)
+        tensor([ 0.5000,  0.0000, -0.5000,  0.0000], dtype=torch.float64)
+    """
+    sides = ((1 - norms.double() / clip) * _RAMP).clamp(-0.5, 0.5)
+    return torch.where(drawn, sides.nan_to_num(-0.5), 0.0)
 
 
 def clip_factors(

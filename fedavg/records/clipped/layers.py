@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from fedavg.models.zoo import channels_last
-from fedavg.records.clipped.gradients import UnitGradients, clip_factors, made_up
+from fedavg.records.clipped.gradients import UnitGradients, balance, clip_factors, made_up
 from fedavg.records.clipped.modules import outputs_of_rows
 from fedavg.records.clipped.pieces import has_rule, piece
 from fedavg.records.clipped.portions import Portions
@@ -74,7 +74,9 @@ class LayeredGradients:
         self._layout.load_vector(self._model, vector)
 
     @torch.no_grad()
-    def clipped_sum(self, units: Units, clip: float) -> NDArray[np.float64]:
+    def clipped_sum(
+        self, units: Units, clip: float, *, balanced: bool = False
+    ) -> NDArray[np.float64]:
         """See `Gradients.clipped_sum`.
 
         Raises:
@@ -83,6 +85,7 @@ class LayeredGradients:
         inputs, slopes = self._passes(units)
         count, rows = units.weights.shape
         total = torch.zeros(self._layout.size, dtype=torch.float64)
+        sides = torch.zeros(1, dtype=torch.float64)
         for start in range(0, count, _AT_ONCE):
             drawn = units.drawn[start : start + _AT_ONCE]
             part = slice(start * rows, (start + len(drawn)) * rows)
@@ -90,19 +93,23 @@ class LayeredGradients:
                 piece(layer, name, inputs[layer][part], slopes[layer][part], len(drawn))
                 for layer, name in self._places
             ]
-            self._add(total, pieces, drawn, clip)
-        return total.numpy()
+            norms = self._add(total, pieces, drawn, clip)
+            sides += balance(norms, drawn, clip).sum()
+        return (torch.cat([total, sides]) if balanced else total).numpy()
 
     def _add(
         self, total: torch.Tensor, pieces: Sequence[Piece], drawn: torch.Tensor, clip: float
-    ) -> None:
-        """Add the shortened gradients of some units to a sum, float64[d]."""
+    ) -> torch.Tensor:
+        """Add the shortened gradients of some units to a sum, float64[d]; gives the norms, float64[units]."""
+        squares = torch.zeros(len(drawn), dtype=torch.float64)
         longest = self._portions.share(clip)
         for portion in self._portions.of:
-            norms = torch.stack([pieces[place].squares() for place in portion]).sum(0).sqrt()
-            factors = clip_factors(norms, drawn, longest, self._layout.size)
+            own = torch.stack([pieces[place].squares() for place in portion]).sum(0)
+            squares += own
+            factors = clip_factors(own.sqrt(), drawn, longest, self._layout.size)
             for place in portion:
                 total[self._portions.places[place]] += pieces[place].weighted(factors)
+        return squares.sqrt()
 
     def _passes(
         self, units: Units
@@ -185,7 +192,7 @@ def _agree(usual: Gradients, fast: Gradients, start: NDArray[np.float64], sample
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 way.at(place)
-                found.append(way.clipped_sum(units, _TRIAL_CLIP))
+                found.append(way.clipped_sum(units, _TRIAL_CLIP, balanced=True))
         if not np.allclose(*found, rtol=_TOLERANCE, atol=_TOLERANCE * _TRIAL_CLIP):
             return False
     return True

@@ -41,13 +41,15 @@ class StepMean:
     Args:
         delta: float64[d], minus the mean gradient, or the mean update.
         shortened: number of sums that were longer than honest silos can make them.
+        balance: float64[0 or 1], what the mean vector holds after the gradient, by which the clip moves.
     """
 
     delta: NDArray[np.float64]
     shortened: int
+    balance: NDArray[np.float64]
 
 
-def mean_of(resolution: ResolvedRecords, sums: Sequence[OpenedSum]) -> StepMean:
+def mean_of(resolution: ResolvedRecords, sums: Sequence[OpenedSum], clip: float) -> StepMean:
     """Decode the sums of a step, shorten each mean to its public norm, and combine them by the plan's rule.
 
     All of it is computed from released sums, and so costs no privacy. Shortening changes the sum of honest
@@ -56,13 +58,18 @@ def mean_of(resolution: ResolvedRecords, sums: Sequence[OpenedSum]) -> StepMean:
     Args:
         resolution: the resolved plan.
         sums: the sum of all silos, or those of the groups.
+        clip: the step's clip.
     """
     sign, shortened = (1.0 if resolution.sends_updates else -1.0), 0
-    means = np.empty((len(sums), resolution.vector_length))
+    means, d = np.empty((len(sums), resolution.summed_length)), resolution.vector_length
     for place, opened in enumerate(sums):
-        mean = opened.total / (sign * units_of_mean(resolution, opened.roster))
-        limit, norm = longest_mean(resolution, opened.roster), float(np.linalg.norm(mean))
-        means[place] = mean * min(1.0, limit / max(norm, limit))
+        units = units_of_mean(resolution, opened.roster, clip)
+        mean = opened.total[:d] / (sign * units)
+        limit, norm = longest_mean(resolution, opened.roster, clip), float(np.linalg.norm(mean))
+        means[place, :d] = mean * min(1.0, limit / max(norm, limit))
+        # In units of the vector: what is beside the gradient is not divided by the clip.
+        means[place, d:] = opened.total[d:] / (units * resolution.clipping.gradient_units(clip))
         shortened += norm > limit
     rule = resolution.plan.robust
-    return StepMean(means[0] if rule is None else rule.combined(means), shortened)
+    found = means[0] if rule is None else rule.combined(means)
+    return StepMean(found[:d], shortened, found[d:])

@@ -16,7 +16,7 @@ _EXCEPTION = 30 * math.log(2)  # longer honest noise has probability ≤ 2^−30
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Bounds on what one silo moves the mean gradient of a step by, in Euclidean norm.
+    """Bounds on what one silo moves the mean gradient of a step by, in Euclidean norm, at the largest clip.
 
     Args:
         honest: for a silo that follows the protocol, its noise aside: b_max·C ÷ divisor, and the rounding. It
@@ -39,31 +39,33 @@ class Reach:
     withstood: int
 
 
-def longest_mean(resolution: ResolvedRecords, roster: int) -> float:
+def longest_mean(resolution: ResolvedRecords, roster: int, clip: float) -> float:
     """The longest mean that a sum of honest silos gives, except with probability 2^−30.
 
     Args:
         resolution: the resolved plan.
         roster: number of silos in the sum.
+        clip: the step's clip.
     """
     d = resolution.vector_length
     if resolution.sends_updates:
         return resolution.update_bound * math.sqrt(d) / resolution.update_scale
     # Sums and shares of noise are rounded once each, by up to ½ in every coordinate.
-    sums = roster * (resolution.most_units * resolution.unit_norm + math.sqrt(d))
+    sums = roster * (resolution.most_units * resolution.gradient_norm + math.sqrt(d))
     # Laurent and Massart (2000), lemma 1: the square of a Gaussian's norm.
     square = d + 2 * math.sqrt(d * _EXCEPTION) + 2 * _EXCEPTION
     noise = math.sqrt(roster * resolution.account.share_variance(roster) * square)
-    return (sums + noise) / units_of_mean(resolution, roster)
+    return (sums + noise) / units_of_mean(resolution, roster, clip)
 
 
-def units_of_mean(resolution: ResolvedRecords, roster: int) -> float:
-    """Grid units of a sum over so many silos in one unit of its mean."""
+def units_of_mean(resolution: ResolvedRecords, roster: int, clip: float) -> float:
+    """Grid units of a sum over so many silos in one unit of its mean gradient, or mean update."""
     if resolution.sends_updates:
         return resolution.update_scale * (resolution.silos if _whole(resolution) else roster)
     # A group has its part of the public divisor. One sum of all has all of it, also if silos are missing.
     part = 1.0 if _whole(resolution) else roster / resolution.silos
-    return resolution.scale * resolution.plan.divisor * part
+    scale = resolution.scale / resolution.clipping.gradient_units(clip)
+    return scale * resolution.plan.divisor * part
 
 
 def _whole(resolution: ResolvedRecords) -> bool:
@@ -85,10 +87,11 @@ def reach_of(resolution: ResolvedRecords) -> Reach:
     d, robust = resolution.vector_length, resolution.plan.robust
     # Silos may be missing, and a smaller sum has a smaller part of the divisor, and larger shares of noise.
     rosters = range(resolution.floor, resolution.summed + 1)
-    step = max(longest_mean(resolution, roster) for roster in rosters)
+    clip = resolution.clipping.largest
+    step = max(longest_mean(resolution, roster, clip) for roster in rosters)
     if resolution.sends_updates:
         own = resolution.update_bound * math.sqrt(d)
     else:
-        own = resolution.most_units * resolution.unit_norm + math.sqrt(d) / 2
-    honest = own / min(units_of_mean(resolution, roster) for roster in rosters)
+        own = resolution.most_units * resolution.gradient_norm + math.sqrt(d) / 2
+    honest = own / min(units_of_mean(resolution, roster, clip) for roster in rosters)
     return Reach(honest, step, 0 if robust is None else robust.withstood(robust.groups))

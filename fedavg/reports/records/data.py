@@ -50,6 +50,7 @@ class ScoredStep(msgspec.Struct, frozen=True):
     step: int
     loss: float | None = None
     figures: tuple[Figure, ...] = ()
+    clip: float | None = None
     epsilon_release: float | None = None
     epsilon_colluding: float | None = None
 
@@ -73,6 +74,9 @@ class RecordsSummary(msgspec.Struct, frozen=True):
     noise_multiplier: float
     noise_overhead: float
     secure_sum: str
+    epsilon_two_silos: float | None = None
+    clip: float | None = None
+    clip_told: str = ""
     task: str = "records of silos"
     figures: tuple[Figure, ...] = ()
     hides_updates: bool = True

@@ -154,6 +154,14 @@ def _observers(summary: RecordsSummary) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def _clip(summary: RecordsSummary) -> list[tuple[str, str]]:
+    """Where a clip that follows the median has come to, and what it costs."""
+    if not summary.clip_told or summary.clip is None:
+        return []
+    told = summary.clip_told[:1].upper() + summary.clip_told[1:]
+    return [("Clip", f"{summary.clip:.3g} after the last step. {told}.")]
+
+
 def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
     n = summary.silos
     own = math.sqrt(n)
@@ -172,6 +180,7 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
         *_groups(summary),
         *_reach(summary),
         ("Sent by a silo in a step", _size(bytes_up)),
+        *_clip(summary),
         ("Work of a silo in a draw", f"padded to {summary.slots:,} {_UNITS[summary.unit]}"),
         (
             "Epsilon in the silos' ledgers",
@@ -233,11 +242,17 @@ def _sum_share(summary: RecordsSummary) -> str | None:
     return None if whole <= 0 else f"{(whole - gradients) / whole:.0%}"
 
 
+def _two_silos(summary: RecordsSummary) -> str:
+    """The ε of such a person, where it is known and bounded."""
+    two = summary.epsilon_two_silos
+    return "no bound is stated" if two is None else f"an epsilon of {_number(two)} at the budget"
+
+
 def _limits(summary: RecordsSummary) -> list[str]:
     unit, c = summary.unit, summary.epsilon.colluders
     found = [
         f"Epsilon speaks of one {unit} of one silo. It hides no property of a silo as a whole.",
-        "A person with rows in two silos loses more than these numbers.",
+        f"A person with rows in two silos loses more: {_two_silos(summary)}.",
         f"At most {_silos(c)} may collude with the server; all others draw fair coins and add their noise.",
         "Tuning, stopping and restarting by looking at figures are not counted.",
         *summary.assumptions,

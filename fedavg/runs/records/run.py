@@ -277,10 +277,11 @@ def _announcement(run: RecordFederation) -> str:
     groups = ""
     if found.plan.robust is not None:
         groups = f" in {len(found.sizes)} groups of {' or '.join(map(str, sorted({*found.sizes})))}"
+    moves = f"; {found.clip_told}" if found.clip_told else ""
     return (
         f"{found.silos} silos{groups}; one {privacy.unit} is drawn with probability {privacy.rate:g} in each "
         f"of {found.plan.steps} steps; the noise multiplier is {found.noise_multiplier:.3f}, and a sum has "
-        f"{found.noise_overhead:.2f} times as much noise, since colluding silos know their own shares"
+        f"{found.noise_overhead:.2f} times as much noise, since colluding silos know their own shares{moves}"
     )
 
 
@@ -293,6 +294,7 @@ def _row(run: RecordFederation, result: StepResult) -> dict[str, Any]:
         "loss": None if evaluation is None else _finite(evaluation.loss),
         "headline": figures[0].name if figures else None,
         "figures": [figure_row(figure) for figure in figures],
+        "clip": result.clip,
         "epsilon_release": _finite(spent.release),
         "epsilon_colluding": _finite(spent.colluding),
     }
@@ -314,9 +316,12 @@ def _summary(
         "figures": kept,
         "unscored": why_unscored(rows, next(iter(kept), None), counted="step", rates="[server] lr"),
         "epsilon": three,
+        "epsilon_two_silos": _finite(run.epsilon_two_silos),
         "noise": privacy.noise,
         "noise_multiplier": found.noise_multiplier,
         "noise_overhead": found.noise_overhead,
+        "clip": run.clip,
+        "clip_told": found.clip_told,
         "slots": found.most_units,
         "missing": found.missing,
         "groups": list(found.sizes) if found.plan.robust is not None else [],

@@ -85,6 +85,10 @@ class RecordsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     padded: bool = True
     rounding: float = 1e-3
     clip_by: Literal["unit", "layer"] = "unit"
+    clip_quantile: float | None = None
+    clip_lr: float | None = None
+    clip_noise: float | None = None
+    clip_span: float | None = None
     micro_batch: int = 64
     ledgers: str = ""
 

@@ -115,7 +115,7 @@ def test_results_say_nothing_of_single_silos():
     assert not any(result.voided for result in results)
     fields = set(results[0].__dataclass_fields__)
     seen = {"step", "silos", "voided", "bytes_up", "bytes_down", "seconds", "evaluation"}
-    assert fields == seen | {"groups", "shortened"}
+    assert fields == seen | {"groups", "shortened", "clip"}
     assert run.stopped == "finished"
     assert run.rosters == {4: 3}
 

@@ -99,6 +99,8 @@ def test_a_fast_way_that_is_wrong_is_noticed(monkeypatch):
     """The mutant forgets half of each gradient."""
     honest = LayeredGradients.clipped_sum
     monkeypatch.setattr(
-        LayeredGradients, "clipped_sum", lambda self, units, clip: honest(self, units, clip) / 2
+        LayeredGradients,
+        "clipped_sum",
+        lambda self, units, clip, **more: honest(self, units, clip, **more) / 2,
     )
     assert chosen(built(FAST["dense"]())) is UnitGradients

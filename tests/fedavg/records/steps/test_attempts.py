@@ -27,7 +27,7 @@ def _alone(run, group: int) -> np.ndarray:
     for silo in members:
         party = run._parties.silos[silo]
         party._last = (0, 0)
-        total += party._drawn_sum(run.released)
+        total += party._drawn_sum(run.released, 1.0)
         party._last = (-1, 0)
     return total / (found.scale * run._plan.divisor * len(members) / 9)
 

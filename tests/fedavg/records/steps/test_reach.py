@@ -45,9 +45,9 @@ def test_honest_noise_is_never_shortened_and_nearly_as_long(changes):
         noise = found.account.noise
         for _ in range(1000 if not changes else 100):
             total = np.rint(longest + rng.normal(0, variance**0.5, 400)).astype(np.int64)
-            mean = mean_of(found, [OpenedSum(total, roster, None)] * len(found.sizes))
+            mean = mean_of(found, [OpenedSum(total, roster, None)] * len(found.sizes), 1.0)
             assert mean.shortened == 0
-        assert np.linalg.norm(mean.delta) > 0.5 * longest_mean(found, roster)
+        assert np.linalg.norm(mean.delta) > 0.5 * longest_mean(found, roster, 1.0)
         assert noise.sample(1.0, 3).shape == (3,)
 
 
@@ -60,10 +60,11 @@ def test_a_sum_of_any_integers_is_shortened_to_the_bound(local):
         np.full(found.vector_length, half - 1),
         rng.integers(-half, half, found.vector_length),
     ):
-        mean = mean_of(found, [OpenedSum(total, 4, None)])
+        mean = mean_of(found, [OpenedSum(total, 4, None)], 1.0)
         assert np.linalg.norm(mean.delta) <= reach_of(found).step * (1 + 1e-12)
     assert (
-        mean_of(found, [OpenedSum(np.zeros(found.vector_length, np.int64), 4, None)]).shortened == 0
+        mean_of(found, [OpenedSum(np.zeros(found.vector_length, np.int64), 4, None)], 1.0).shortened
+        == 0
     )
 
 

@@ -83,6 +83,10 @@ def test_a_run_leaves_a_directory_and_prints_three_epsilons(settings, tmp_path):
     assert three["release"] == three["server"] < three["colluding"] <= 4.0
     assert summary["unit"] == "record"
     assert summary["silos"] == 4
+    two = summary["epsilon_two_silos"]
+    assert three["colluding"] < two < 5 * three["colluding"]
+    assert f"with rows in two silos: {two:.2f}" in " ".join(printed.split())
+    assert f"an epsilon of {two:.2f} at the budget" in (out / "report.html").read_text()
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 3]
     assert 0 < rows[0]["epsilon_release"] < rows[1]["epsilon_release"]
@@ -95,6 +99,25 @@ def test_a_run_leaves_a_directory_and_prints_three_epsilons(settings, tmp_path):
     assert len(ledgers) == 4
     spent = SharedLedger(ledgers[0]).spent().high
     assert spent == pytest.approx(three["colluding"], rel=1e-3)
+
+
+def test_a_clip_that_follows_the_median_is_told_and_stands_in_the_report(settings, tmp_path):
+    text = settings.read_text().replace("epsilon = 4.0", "epsilon = 4.0\nclip_quantile = 0.5")
+    settings.write_text(text)
+    out = tmp_path / "run"
+    status, printed = invoked(settings, "--out", out)
+    assert status == 0, printed
+    words = " ".join(printed.split())
+    assert "the clip follows the median of the norms, from 0.5 on and within 0.005 … 50" in words
+    assert "clip, after the last step" in printed
+    summary = json.loads((out / "summary.json").read_text())
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert len({0.5, rows[0]["clip"], rows[1]["clip"], summary["clip"]}) == 4
+    assert "The clip follows the median of the norms" in (out / "report.html").read_text()
+    settings.write_text(text.replace("clip_quantile = 0.5", "clip_quantile = 0.9"))
+    status, printed = invoked(settings, "--out", tmp_path / "refused")
+    assert status == 2
+    assert "only 0.5 is offered" in printed
 
 
 def test_silos_that_have_spent_their_budget_stop_the_next_run(settings, tmp_path):
