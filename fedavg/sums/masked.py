@@ -63,6 +63,7 @@ class SecAgg(Part, frozen=True, tag="secagg"):
     kind = "secagg"
     hides_updates = True
     upload_word_bits = None
+    drawn = ""
     committee = absent_members = epoch_rounds = 0  # its clients open the sum themselves
     survives_processes = True
     """Whether no party needs its memory between two messages: see `SecAggClientSession.suspend`."""

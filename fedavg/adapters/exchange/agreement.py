@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from fedavg.adapters.exchange.keys import Card
     from fedavg.privacy.noise import Noise
+    from fedavg.sums.one_shot import OneShot
     from secagg.committee import Committee
 
 __all__ = ["AGREEMENT_FILE", "Agreement", "read_noise"]
@@ -105,8 +106,13 @@ class Agreement:
             if record.noise is not None:
                 self._check_noise(kind, record)
         # They are made here, so that a bad identity or card is refused when the file is read.
-        if self.committee(self.members.values()) is None:
+        committee = self.committee(self.members.values())
+        if committee is None:
             _ = self.material
+        else:
+            cast("OneShot", terms.sum).among(
+                committee, self.nodes
+            )  # refuses others than the drawn ones
 
     def _check_noise(self, kind: str, record: Record) -> None:
         """Refuse noise that these nodes cannot add, or that nobody can account for."""
@@ -129,10 +135,11 @@ class Agreement:
         Args:
             terms: the records and the sum.
             cards: the nodes' cards.
-            members: ids of the nodes that form the committee; None for those of the lowest ids.
+            members: ids of the nodes that form the committee; None for those that the sum draws, or for those
+                of the lowest ids where it draws none.
 
         Raises:
-            PlanError: two cards have one id, or a member has no card.
+            PlanError: two cards have one id, a member has no card, or others were drawn.
         """
         held: dict[int, Card] = {}
         for card in cards:
@@ -146,12 +153,15 @@ class Agreement:
                 f"a committee of {terms.sum.committee} members needs as many nodes, and there are "
                 f"{len(held)} cards: add cards, or agree on a smaller committee"
             )
-        chosen = sorted(held)[: terms.sum.committee] if members is None else sorted(set(members))
+        known = {node: held[node].identity for node in sorted(held)}
+        drawn = cast("OneShot", terms.sum).drawn_from(known) if terms.sum.drawn else ()
+        first = sorted(held)[: terms.sum.committee]
+        chosen = list(drawn or first) if members is None else sorted(set(members))
         if unknown := [node for node in chosen if node not in held]:
             raise PlanError(f"member {unknown[0]} of the committee has no card")
         return cls(
             terms,
-            {node: held[node].identity for node in sorted(held)},
+            known,
             {node: held[node].sealing for node in chosen},
         )
 

@@ -118,7 +118,8 @@ class SumConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     own; at random; or from the clients' own examples, by scores that `scheme` adds under encryption
     before the first round, without noise only), and `rest` adds the others. "one-shot": each client encrypts
     under a key of its own, and only the sum of the keys opens. Its `options` are `keys` ("committee" or
-    "secagg"), and `committee`, `corrupt_members`, `absent_members` and `epoch_rounds` of a committee.
+    "secagg"), and `committee`, `corrupt_members`, `absent_members`, `epoch_rounds`, `drawn` and `candidates`
+    of a committee.
     """
 
     kind: str = "secagg"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from fedavg.errors import PlanError
 from fedavg.sums.assumed import at_most
-from fedavg.sums.interface import FIRST_OPENER, Provision
+from fedavg.sums.interface import FIRST_OPENER, Provision, SumSpec
 from fedavg.sums.one_shot.committee_sessions import (
     CommitteeClientSide,
     MemberSide,
@@ -32,8 +32,8 @@ from secagg.params.derivation import rounded_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fedavg.sums.interface import SumSpec
     from fedavg.sums.one_shot.committee_sessions import CommitteeServerSide
+    from fedavg.sums.one_shot.draw import Draw
     from fedavg.sums.one_shot.uploads import Uploads
     from secagg.committee import Committee
 
@@ -84,12 +84,14 @@ class CommitteeKeys:
         corrupt_rate: share of a roster that may collude with the server.
         members: number of members, of corrupt ones, and of absent ones.
         epoch_rounds: number of rounds for which a member's sealing key serves.
+        draw: how the members are drawn from the clients; None for members that are named.
     """
 
     dropout_rate: float
     corrupt_rate: float
     members: tuple[int, int, int]
     epoch_rounds: int = EPOCH_ROUNDS
+    draw: Draw | None = None
 
     @property
     def survives_processes(self) -> bool:
@@ -104,7 +106,7 @@ class CommitteeKeys:
     @property
     def assumptions(self) -> tuple[str, ...]:
         """Those of the committee and of the clients."""
-        members, corrupt, absent = self.members
+        members, corrupt, absent = self._numbers
         threshold = self._params(1, 3, 1).threshold
         collude = (
             f"The server may lie at will; at most {corrupt} of the {members} members of the committee "
@@ -119,7 +121,9 @@ class CommitteeKeys:
             f"are stolen from more than {threshold} members open the updates of that epoch and of later "
             "ones, and none of earlier ones."
         )
+        drawn = () if self.draw is None else (f"The committee of {members} is {self.draw}",)
         return (
+            *drawn,
             collude,
             silent,
             stolen,
@@ -132,8 +136,26 @@ class CommitteeKeys:
         return numbers_of_vector(uploads, self.params, spec) is not None
 
     def check_rates(self) -> None:
-        """Raise the errors of secagg when there is no such committee."""
-        self._params(1, self.smallest_cohort(), 1)
+        """Raise the errors of secagg, or PlanError for a draw, when there is no such committee."""
+        cohort = self.smallest_cohort()
+        if self.draw is None:
+            self._params(1, cohort, 1)
+            return
+
+        smallest = SumSpec(1, 1, None, cohort, b"the smallest")
+
+        def drawn(members: int) -> CommitteeParams:
+            return replace(self, members=(members, *self.members[1:])).params(smallest)
+
+        self.draw.check(self.members[0], drawn)
+
+    @property
+    def _numbers(self) -> tuple[int, int, int]:
+        """The numbers of members, of corrupt and of absent ones; a draw may say that more are corrupt."""
+        members, corrupt, absent = self.members
+        if self.draw is not None:
+            corrupt = max(corrupt, self.draw.corrupt_members(members))
+        return members, corrupt, absent
 
     def smallest_cohort(self) -> int:
         """The smallest number from which two honest clients are in every sum."""
@@ -164,11 +186,13 @@ class CommitteeKeys:
     def _params(self, length: int, roster_size: int, max_abs: int) -> CommitteeParams:
         clients = max(3, roster_size)
         fewest = min(clients, self.min_survivors(clients))
-        return _derived(self.members, length, clients, max_abs, fewest, self.colluders(clients))
+        return _derived(self._numbers, length, clients, max_abs, fewest, self.colluders(clients))
 
     def provision(self, directory: Mapping[int, bytes], rounds: int) -> Provision:
         """Pin the members, make their keys for all epochs, and give every role the public identities."""
-        people = {member: Identity.generate() for member in range(self.members[0])}
+        count = self.members[0]
+        drawn = range(count) if self.draw is None else self.draw.members(directory, count)
+        people = {member: Identity.generate() for member in drawn}
         epochs = range(FIRST_EPOCH, FIRST_EPOCH + -(-rounds // self.epoch_rounds))
         sealing = {
             member: [SealingKey.generate(identity, member, epoch=epoch) for epoch in epochs]
@@ -196,12 +220,20 @@ class CommitteeKeys:
 
     def client_side(self, uploads: Uploads, material: bytes) -> ClientOfEpochs:
         """Load the clients' side: public identities."""
-        epochs = _read(material).epochs(self.epoch_rounds)
-        return ClientOfEpochs(epochs, functools.partial(CommitteeClientSide, uploads, self.params))
+        held = self._checked(material)
+        side = functools.partial(CommitteeClientSide, uploads, self.params)
+        return ClientOfEpochs(held.epochs(self.epoch_rounds), side)
+
+    def _checked(self, material: bytes) -> _Material:
+        """Material whose members are the drawn ones."""
+        held = _read(material)
+        if self.draw is not None:
+            self.draw.check_members(held.clients, held.members)
+        return held
 
     def opener_side(self, uploads: Uploads, material: bytes) -> MemberOfEpochs:
         """Load one member's side, with its keys."""
-        held = _read(material)
+        held = self._checked(material)
         member, clients = held.member or 0, Directory(held.clients)
         identity = Identity.from_private_bytes(held.identity)
 
@@ -217,7 +249,9 @@ class CommitteeKeys:
     def among(
         self, uploads: Uploads, committee: Committee, clients: Mapping[int, bytes]
     ) -> KnownCommittee:
-        """The sides under one committee."""
+        """The sides under one committee, which is the drawn one where it is drawn."""
+        if self.draw is not None:
+            self.draw.check_members(clients, committee.ids)
         return KnownCommittee(uploads, self.params, self.min_survivors, committee, clients)
 
     def describe(self, message: bytes) -> str:

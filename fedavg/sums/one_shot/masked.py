@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from fedavg.sums.interface import ClientSession, Conviction
     from fedavg.sums.masked import SecAggClientSide
+    from fedavg.sums.one_shot.draw import Draw
     from fedavg.sums.one_shot.uploads import Uploads
 
 __all__ = ["MaskedKeys"]
@@ -37,12 +38,14 @@ class MaskedKeys:
         corrupt_rate: see `SecAgg`.
         members: unused, as there is no committee.
         epoch_rounds: unused, likewise.
+        draw: None, likewise.
     """
 
     dropout_rate: float
     corrupt_rate: float
     members: tuple[int, int, int]
     epoch_rounds: int = 1
+    draw: Draw | None = None
 
     @property
     def survives_processes(self) -> bool:

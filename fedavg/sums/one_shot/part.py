@@ -10,6 +10,7 @@ from fedavg.parts import Part, register
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.one_shot.committee import EPOCH_ROUNDS, CommitteeKeys
 from fedavg.sums.one_shot.direct import direct_words
+from fedavg.sums.one_shot.draw import Draw
 from fedavg.sums.one_shot.uploads import Uploads
 from he import onetime
 
@@ -57,11 +58,17 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         dropout_rate: largest share of a roster that may drop out, at any time.
         corrupt_rate: largest share of a roster that may collude with the server.
         keys: who adds the keys: "committee" or "secagg", with which the further arguments have no effect.
-        committee: number of members, who are pinned when the run begins.
+        committee: number of members, who are pinned when the run begins; in a run they have keys of their
+            own, also where they are drawn.
         corrupt_members: largest number of them that may collude with the server.
         absent_members: number of them that may be absent at any time.
         epoch_rounds: number of rounds for which a member's sealing key serves, and after which it is erased.
             Keys that are stolen later open none of these rounds.
+        drawn: a value by which the members are drawn from the clients, such as that of a public beacon; ""
+            for members that are named. It must become known after the clients were enrolled, and nobody may
+            choose it or try several. `corrupt_members` is then at least the number that the exact tail of the
+            draw gives at 2^−40, if `corrupt_rate` of all clients are corrupt.
+        candidates: number of all clients, where `drawn` is given.
 
     Example:
         >>> import numpy as np
@@ -80,6 +87,8 @@ class OneShot(Part, frozen=True, tag="one-shot"):
     corrupt_members: int = 2
     absent_members: int = 3
     epoch_rounds: int = EPOCH_ROUNDS
+    drawn: str = ""
+    candidates: int = 0
 
     kind = "one-shot"
     hides_updates = True
@@ -95,13 +104,25 @@ class OneShot(Part, frozen=True, tag="one-shot"):
             )
         if self.keys not in _WAYS:
             raise PlanError(f"keys must be {' or '.join(map(repr, _WAYS))}, not {self.keys!r}")
+        if bool(self.drawn) != bool(self.candidates):
+            raise PlanError(
+                "drawn is the value by which a committee is drawn, and candidates the number of all clients: "
+                "give both or none"
+            )
+        if self.drawn and self.keys != "committee":
+            raise PlanError("drawn is about a committee, and keys='secagg' has none: take it out")
         self._way.check_rates()
 
     @property
     def _way(self) -> KeySum:
         """The sum of keys."""
         members = (self.committee, self.corrupt_members, self.absent_members)
-        return _WAYS[self.keys](self.dropout_rate, self.corrupt_rate, members, self.epoch_rounds)
+        rates = self.dropout_rate, self.corrupt_rate
+        return _WAYS[self.keys](*rates, members, self.epoch_rounds, self._draw)
+
+    @property
+    def _draw(self) -> Draw | None:
+        return Draw(self.drawn, self.candidates, self.corrupt_rate) if self.drawn else None
 
     @property
     def _uploads(self) -> Uploads:
@@ -173,6 +194,17 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         """Load one member of the committee; raises LocalProtocolError without one."""
         return self._way.opener_side(self._uploads, material)
 
+    def drawn_from(self, clients: Mapping[int, bytes]) -> tuple[int, ...]:
+        """The ids of the members that are drawn from these clients; () for members that are named.
+
+        Args:
+            clients: id to identity of all clients.
+
+        Raises:
+            PlanError: there are not `candidates` clients.
+        """
+        return self._draw.members(clients, self.committee) if self._draw else ()
+
     def among(self, committee: Committee, clients: Mapping[int, bytes]) -> KnownCommittee:
         """The sides of all roles under one committee, where no dealer makes anybody's keys.
 
@@ -199,15 +231,19 @@ class OneShot(Part, frozen=True, tag="one-shot"):
 
 
 def _masked_keys(
-    dropout_rate: float, corrupt_rate: float, members: tuple[int, int, int], epoch_rounds: int
+    dropout_rate: float,
+    corrupt_rate: float,
+    members: tuple[int, int, int],
+    epoch_rounds: int,
+    draw: Draw | None,
 ) -> KeySum:
     """The sum of keys by `SecAgg`, which a process for one message of a committee does not load."""
     from fedavg.sums.one_shot.masked import MaskedKeys  # noqa: PLC0415 - loads the pairwise masks
 
-    return MaskedKeys(dropout_rate, corrupt_rate, members, epoch_rounds)
+    return MaskedKeys(dropout_rate, corrupt_rate, members, epoch_rounds, draw)
 
 
-_WAYS: Mapping[str, Callable[[float, float, tuple[int, int, int], int], KeySum]] = {
+_WAYS: Mapping[str, Callable[[float, float, tuple[int, int, int], int, Draw | None], KeySum]] = {
     "committee": CommitteeKeys,
     "secagg": _masked_keys,
 }
