@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
-
+from fedavg.arrays_file import arrays_bytes, read_arrays
 from fedavg.errors import CheckpointError
 from fedavg.files import replace_file
 
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["ClientState", "ClientStore", "FolderStore", "MemoryStore"]
@@ -49,6 +47,7 @@ class MemoryStore:
     """States in the memory of this process, which are lost when it ends.
 
     Example:
+        >>> import numpy as np
         >>> store = MemoryStore()
         >>> store.save(7, 2, {"control": np.ones(1)})
         >>> store.load(7, 3), store.load(7, 2)
@@ -103,8 +102,8 @@ class FolderStore:
         if path is None:
             return {}
         try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
+            return read_arrays(path, older=())[0]
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
     def save(self, client_id: int, number: int, state: ClientState) -> None:
@@ -113,12 +112,11 @@ class FolderStore:
         Raises:
             CheckpointError: the file cannot be written.
         """
-        arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
         path = self._path(client_id, number)
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # A state is as private as the data that it was computed from, so only its owner may read it.
-            replace_file(path, save(arrays), mode=0o600, sole=True)
+            replace_file(path, arrays_bytes(state, {}), mode=0o600, sole=True)
             for old in self._numbers(client_id)[:-_KEPT]:
                 self._path(client_id, old).unlink(missing_ok=True)
         except OSError as error:

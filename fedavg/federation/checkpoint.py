@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from dp import DpError, Ledger
+from dp.ledgers.digest import from_file, to_file
+from fedavg.arrays_file import arrays_bytes, read_arrays
 from fedavg.errors import CheckpointError
 from fedavg.federation.shared import charged_undrawn
 from fedavg.files import FileJournal, refuse_other_names, replace_file
@@ -129,8 +129,7 @@ class Checkpoint:
             "spent": list(self.spent),
             "learnt": self.learnt,
         }
-        contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        return save(contiguous, {"format": _FORMAT, "state": json.dumps(header)})
+        return arrays_bytes(tensors, {"format": _FORMAT, "state": json.dumps(header)})
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
@@ -140,9 +139,7 @@ class Checkpoint:
             CheckpointError: the file holds no checkpoint.
         """
         try:
-            with safe_open(str(path), "numpy") as file:
-                meta = dict(file.metadata() or {})
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            tensors, meta = read_arrays(path, older=("format", "state"))
             if meta.get("format") != _FORMAT:
                 raise CheckpointError(f"{path} is no checkpoint of this version")
             state = json.loads(meta["state"])
@@ -168,7 +165,7 @@ class Checkpoint:
                 spent=tuple(int(client) for client in state.get("spent", ())),
                 learnt=bool(state.get("learnt", True)),
             )
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, the run cannot go on: {error}") from error
 
 
@@ -288,15 +285,13 @@ class RunJournal:
 
     def opening(self, round_index: int, clients: Sequence[int]) -> None:
         """Write to disk the clients whose updates may be in an opened sum."""
-        text = json.dumps({"round_index": round_index, "opening": list(clients)})
-        self._replace(_ROUND, text.encode())
+        self._replace(_ROUND, to_file({"round_index": round_index, "opening": list(clients)}))
 
     def charged(self, ledger: Ledger, round_index: int, asked: Sequence[int]) -> None:
         """Write the charge to disk, and then the clients that are about to be asked."""
         # The charge comes first: a crash in between leaves a round charged whose clients were not asked.
         self._save(ledger)
-        text = json.dumps({"round_index": round_index, "asked": list(asked)})
-        self._replace(_ROUND, text.encode())
+        self._replace(_ROUND, to_file({"round_index": round_index, "asked": list(asked)}))
 
     def finished(self, checkpoint: Checkpoint, ledger: Ledger) -> None:
         """Replace the checkpoint."""
@@ -355,11 +350,14 @@ class RunJournal:
         if not path.exists():
             return {}
         try:
-            state = json.loads(path.read_bytes())
-            if name not in state:
-                return {}
-            return {int(state["round_index"]): tuple(int(client) for client in state[name])}
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            state = dict(from_file(path.read_bytes()))
+            number = int(state.pop("round_index"))
+            ((kind, clients),) = state.items()
+            entries: dict[str, dict[int, tuple[int, ...]]] = {"asked": {}, "opening": {}}
+            # Another name, by a flipped bit, is a KeyError: it would hide the clients of the round.
+            entries[kind][number] = tuple(int(client) for client in clients)
+            return entries[name]
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, DpError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
 
     def _refuse_other_names(self, name: str) -> None:

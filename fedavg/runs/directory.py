@@ -229,13 +229,23 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(json.loads(line))
+            row = json.loads(line)
         except ValueError:
-            raise CheckpointError(
-                f"{path} is damaged in line {number}, which is no JSON: put the line back from a copy of the "
-                "file, or remove it if the log may do without that round"
-            ) from None
+            raise _damaged(path, number, "no JSON") from None
+        if not isinstance(row, dict) or type(row.get("round")) is not int:
+            raise _damaged(path, number, "no row of a round")
+        # Figures of a later round, or of one round twice, would be shown as those of another round.
+        if found and row["round"] <= found[-1]["round"]:
+            raise _damaged(path, number, f"round {row['round']} after round {found[-1]['round']}")
+        found.append(row)
     return found
+
+
+def _damaged(path: Path, number: int, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged in line {number}, which is {what}: put the line back from a copy of the file, or "
+        "remove it if the log may do without that round"
+    )
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - builtins of any depth

@@ -14,7 +14,7 @@ from fedavg.algorithms.personal.scores import summary_of
 from fedavg.config.build import build_job, load_config
 from fedavg.config.builders.training import stopping_of
 from fedavg.errors import CheckpointError, ConfigError
-from fedavg.federation.checkpoint import RunJournal
+from fedavg.federation.checkpoint import RunJournal, fingerprint
 from fedavg.federation.federation import Federation
 from fedavg.federation.results import train
 from fedavg.federation.shared import SharedBudget
@@ -136,6 +136,10 @@ def _execute(
     config, path = job.config, directory.path
     federation = _federation(job, RunJournal(path), restart, path / "clients", shared)
     resolution = federation.resolve(config.rounds)
+    if restart is not None:  # before anything in the directory is written anew
+        mark = fingerprint(resolution, federation.layout, config.seed)
+        clients = job.clients.keys()
+        restart.check(mark, federation.layout.size, clients, job.plan.budget)
     # The time of earlier starts counts too.
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from fedavg.algorithms.state import FolderStore, MemoryStore
 from fedavg.errors import CheckpointError
@@ -57,6 +58,20 @@ def test_a_damaged_state_is_refused_by_name(tmp_path):
     (tmp_path / "5" / "1.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="1.safetensors is damaged"):
         store.load(5, 2)
+
+
+def test_a_flipped_bit_of_a_state_is_refused_and_an_older_file_is_read(tmp_path):
+    """A client's control variate with a flipped bit was another control variate."""
+    store = FolderStore(tmp_path)
+    store.save(5, 1, {"x": np.arange(3.0)})
+    path = tmp_path / "5" / "1.safetensors"
+    data = bytearray(path.read_bytes())
+    for place in range(1, 25):  # the numbers stand last
+        path.write_bytes(data[:-place] + bytes([data[-place] ^ 1]) + data[len(data) - place + 1 :])
+        with pytest.raises(CheckpointError, match="does not agree with its digest"):
+            store.load(5, 2)
+    path.write_bytes(save({"x": np.arange(3.0)}))
+    assert store.load(5, 2)["x"].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_a_run_that_goes_on_earlier_forgets_what_came_later(tmp_path):

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.numpy import save
 
 from dp import FixedSizeSampling, GaussianEvent, Ledger
+from fedavg import arrays_file
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError
 from fedavg.federation import checkpoint
@@ -138,10 +140,8 @@ def test_half_a_checkpoint_is_refused(tmp_path, keep):
 
 
 def test_other_safetensors_files_are_refused(tmp_path):
-    from safetensors.numpy import save
-
     path = tmp_path / "checkpoint.safetensors"
-    path.write_bytes(save({"vector": np.zeros(3)}))
+    path.write_bytes(save({"vector": np.zeros(3)}, {"format": "other", "state": "{}"}))
     with pytest.raises(CheckpointError, match="no checkpoint of this version"):
         Checkpoint.load(path)
 
@@ -320,6 +320,7 @@ def test_rounds_that_were_charged_for_undrawn_clients_are_not_continued(tmp_path
     """An older run with cohorts of fixed size: its ledger has another event, and no field for it."""
     changes = PRIVATE | {"cohort": FixedCohort(5)}
     with monkeypatch.context() as older:
+        older.setattr(checkpoint, "arrays_bytes", save)
         older.setattr(FixedCohort, "scheme", lambda self, n: FixedSizeSampling(self.size, n))
         journal = RunJournal(tmp_path)
         stop_in_round(federate(journal, changes=changes), journal, 3)
@@ -379,3 +380,44 @@ def test_a_full_disk_stops_before_anything_is_asked(tmp_path):
     with pytest.raises(CheckpointError, match="nothing is released"):
         next(model.run(3))
     assert not asked
+
+
+def test_each_flipped_bit_of_a_checkpoint_is_refused_or_changes_nothing(tmp_path):
+    """A flipped bit of a weight gave another model. Only the header's padding may differ."""
+    path = tmp_path / "checkpoint.safetensors"
+    data = point(vector=np.arange(3.0), spent=(3, 4)).to_bytes()
+    path.write_bytes(data)
+    whole = sorted(Checkpoint.load(path).to_bytes())  # sorted, as metadata has no order
+    for place in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        try:
+            found = Checkpoint.load(path)
+        except CheckpointError:
+            continue
+        assert sorted(found.to_bytes()) == whole, place
+
+
+def test_mutant_without_the_digest_takes_another_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays_file, "_digest", lambda *_: "")
+    with pytest.raises(AssertionError):
+        test_each_flipped_bit_of_a_checkpoint_is_refused_or_changes_nothing(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["asked", "opening"])
+def test_each_flipped_bit_of_the_running_round_is_refused(tmp_path, name):
+    """A flipped digit of an id let a client be asked again whose update may have been in an opened sum."""
+    journal, path = RunJournal(tmp_path), tmp_path / "round.json"
+    if name == "asked":
+        journal.charged(Ledger(2.0, 1e-5), 3, (5, 17))
+    else:
+        journal.opening(3, (5, 17))
+    data = path.read_bytes()
+    assert journal._running(name) == {3: (5, 17)}
+    for place in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(CheckpointError, match="damaged"):
+            journal._running(name)

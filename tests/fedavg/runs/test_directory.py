@@ -29,7 +29,19 @@ def test_a_log_that_a_crash_cut_off_keeps_its_whole_lines(log, kept):
 
 
 @pytest.mark.parametrize("line", [1, 2, 3])
-@pytest.mark.parametrize("bad", [b"{", b"", b"\xff", b"\0" * 9])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"{",
+        b"",
+        b"\xff",
+        b"\0" * 9,
+        b"[1]",
+        b'{"rounds": 1}',
+        b'{"round": "1"}',
+        b'{"round": true}',
+    ],
+)
 def test_a_damaged_line_is_named_and_drops_no_round(log, line, bad):
     lines = ROWS.split(b"\n")
     lines[line - 1] = bad
@@ -39,6 +51,17 @@ def test_a_damaged_line_is_named_and_drops_no_round(log, line, bad):
     ):
         RunDirectory.reopen(log.parent).skipped()
     assert log.read_bytes() == b"\n".join(lines)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 1), (0, 2, 1), (1, 0, 2)])
+def test_a_round_twice_or_after_a_later_one_is_named(log, order):
+    """A log that was appended to itself gave a report with the first rounds twice."""
+    lines = ROWS.splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[number] for number in order))
+    with pytest.raises(
+        CheckpointError, match=r"is damaged in line [23], which is round \d after round"
+    ):
+        RunDirectory.reopen(log.parent).skipped()
 
 
 def test_a_log_that_is_not_there_has_no_rounds(tmp_path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from fedavg.errors import CheckpointError
+from fedavg.federation.federation import Federation
 from fedavg.reports.runs.ending import why_unscored
 from fedavg.runs.run import execute, resume
 from tests.e2e.test_resume import EXACT, config_in
@@ -47,6 +50,39 @@ def test_a_resumed_run_keeps_figures_with_their_baselines(tmp_path, monkeypatch)
     assert figure["baseline"]["rule"] == "majority class"
     assert 0.3 < figure["baseline"]["value"] < 0.5
     assert outcome.summary["accuracy"] == whole.summary["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("config.toml", ("rounds = 3", "rounds = 5")),
+        ("config.toml", ('name = ".*"', 'name = "breast-cancer"')),
+        ("metrics.jsonl", ('"round": 1', '"round": "1"')),
+    ],
+)
+def test_what_belongs_to_another_run_is_refused_before_anything_is_written(
+    tmp_path, monkeypatch, name, change
+):
+    """The summary was replaced first, and other data gave an error about the shape of a vector."""
+    out = tmp_path / "run"
+    begun = Federation._round
+
+    def interrupted(self, resolution, transport, side, index, cohort):
+        if index == 2:
+            raise KeyboardInterrupt
+        return begun(self, resolution, transport, side, index, cohort)
+
+    monkeypatch.setattr(Federation, "_round", interrupted)
+    execute(config_in(tmp_path, EXACT, rounds=3), {}, out, QUIET)
+    monkeypatch.undo()
+    text = (out / name).read_text()
+    changed = re.sub(*change, text, count=1)
+    assert changed != text
+    (out / name).write_text(changed)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"belongs to another plan|is damaged in line 1"):
+        resume(out, QUIET)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 OWN_MODULE = """
