@@ -26,6 +26,8 @@ _TOLERANCE = 1e-4
 _EXACT = 1e-8
 """The search ends where the upper ε is this much below the target, relatively, within as much."""
 _LARGEST = 1e7
+_BEYOND = 1e30
+"""Larger budgets allow the least noise that is searched for."""
 _STEPS = 80
 _SLOPE = 1.3
 """About −d log ε / d log z."""
@@ -40,7 +42,10 @@ def calibrate_noise_multiplier(
     relation: NeighboringRelation = NeighboringRelation.ADD_REMOVE,
     failure_probability: float = 0.0,
 ) -> float:
-    """Return a noise multiplier whose certified upper ε is ≤ `epsilon`, and ≥ 0.999·`epsilon`.
+    """Return a noise multiplier whose certified upper ε is ≤ `epsilon`.
+
+    It is ≥ 0.999·`epsilon` too, where a multiplier from 1e-7 to 1e7 reaches that. It may be less where ε
+    jumps, as it does towards 0 for a target below about 1e-9.
 
     Args:
         epsilon: target ε, > 0.
@@ -94,6 +99,7 @@ def _start(
     """Log of the multiplier by the central limit theorem: one Gaussian with the summed variances."""
     if delta == 1:
         return 0.0
+    epsilon = min(epsilon, _BEYOND)  # the root below is sought by steps of equal length
     log_delta = math.log(delta)
     most = math.sqrt(2 * epsilon) + math.sqrt(-2 * log_delta) + 40.0
     mu = float(brentq(lambda m: gaussian.log_delta(epsilon, m) - log_delta, 1e-12, most))

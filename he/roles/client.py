@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from he._calls import iterating_leaves_nothing, leaving_nothing
 from he._checks import check_client_id, check_type, flag, integer, is_int64_array, octets
@@ -34,7 +35,9 @@ class Upload:
     """One upload, whose chunks can be created in any order, each once.
 
     Two ciphertexts under one nonce share their random half, so the server could compute the difference of
-    their contents. A second chunk with the same number is therefore refused.
+    their contents. A second chunk with the same number is therefore refused. An upload is not copied or
+    pickled, and works in the process that began it and in no fork of it: each copy would make every chunk
+    once more.
 
     Args:
         name: name of the upload, with a new nonce.
@@ -46,6 +49,12 @@ class Upload:
     _made: dict[int, object] = field(
         default_factory=dict[int, object], init=False, repr=False, compare=False
     )
+    _process: int = field(default_factory=os.getpid, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise LocalProtocolError(
+            "an upload cannot be copied or pickled: each copy would make its chunks once more under one nonce"
+        )
 
     @leaving_nothing
     def chunk(
@@ -70,6 +79,11 @@ class Upload:
         self, keys: SecretContext | EncryptContext, index: int, values: NDArray[np.int64]
     ) -> bytes:
         """Create a chunk, once, from values that were checked and that no other code can modify."""
+        if self._process != os.getpid():
+            raise LocalProtocolError(
+                "this upload belongs to another process, from which this one was forked; begin an upload "
+                "after the fork"
+            )
         mark = object()
         if self._made.setdefault(index, mark) is not mark:  # one atomic step, for threads
             raise LocalProtocolError(f"chunk {index} of this upload was made already")

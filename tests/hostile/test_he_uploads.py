@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -96,20 +99,80 @@ def test_c10_a_refused_chunk_uses_nothing_up():
 def test_c10_mutant_that_makes_it_again_shows_the_server_the_difference(monkeypatch):
     """No key is needed: the random halves are the same, and cancel."""
     without(monkeypatch, Upload, "seal", "self._made.setdefault(index, mark) is not mark")
+    scheme, upload = begun()
+    assert seen_by_the_server(scheme, upload, upload) == [5, -7, 900]
+    with pytest.raises(FOUND):
+        test_c10_a_chunk_is_made_once()
+
+
+def begun():
     scheme = he.SecretContext.generate(he.Params.for_sum(3, max_abs=1000, scheme="bfv"))
-    upload = he.Client(scheme, 1, context=CONTEXT).begin(np.zeros(3, np.int64))
+    return scheme, he.Client(scheme, 1, context=CONTEXT).begin(np.zeros(3, np.int64))
+
+
+def seen_by_the_server(scheme, one, other):
+    """The difference of two vectors in chunk 0 of two uploads of one name, without any key."""
     words = []
-    for values in ([0, 0, 0], [5, -7, 900]):
-        sent = open_upload(
-            upload.chunk(scheme, 0, np.array(values)), scheme.public(), hash_context(CONTEXT)
-        )
+    for upload, values in ((one, [0, 0, 0]), (other, [5, -7, 900])):
+        chunk = upload.chunk(scheme, 0, np.array(values))
+        sent = open_upload(chunk, scheme.public(), hash_context(CONTEXT))
         words.append(words_of(sent, scheme.params))
     centred = (words[1].astype(object) - words[0] + MODULUS // 2) % MODULUS - MODULUS // 2
     slots = decode(centred.astype(np.int64), scheme.params, contributors=2)
-    difference = unpack(slots, scheme.params, contributors=2)
-    assert difference[:3].tolist() == [5, -7, 900]
+    return unpack(slots, scheme.params, contributors=2)[:3].tolist()
+
+
+COPIES = [copy.copy, copy.deepcopy, lambda upload: pickle.loads(pickle.dumps(upload))]  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_c10_an_upload_is_not_copied(copied):
+    with pytest.raises(he.LocalProtocolError, match="cannot be copied or pickled"):
+        copied(begun()[1])
+
+
+@pytest.mark.parametrize("copied", COPIES[1:])
+def test_c10_mutant_that_may_be_copied_shows_the_server_the_difference(copied, monkeypatch):
+    monkeypatch.delattr(Upload, "__reduce__")
+    scheme, upload = begun()
+    assert seen_by_the_server(scheme, upload, copied(upload)) == [5, -7, 900]
     with pytest.raises(FOUND):
-        test_c10_a_chunk_is_made_once()
+        test_c10_an_upload_is_not_copied(copied)
+
+
+def in_a_fork(scheme, upload):
+    """A chunk that a fork of this process makes, or its refusal as text."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            answer = upload.chunk(scheme, 0, np.zeros(3, np.int64))
+        except he.LocalProtocolError as error:
+            answer = str(error).encode()
+        os.write(writing, answer)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        answer = told.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def test_c10_an_upload_works_in_no_fork_of_its_process():
+    scheme, upload = begun()
+    assert b"belongs to another process" in in_a_fork(scheme, upload)
+    assert upload.chunk(scheme, 0, np.zeros(3, np.int64))
+
+
+def test_c10_mutant_that_goes_on_in_a_fork_sends_two_under_one_nonce(monkeypatch):
+    without(monkeypatch, Upload, "seal", "self._process != os.getpid()")
+    scheme, upload = begun()
+    both = in_a_fork(scheme, upload), upload.chunk(scheme, 0, np.zeros(3, np.int64))
+    names = [open_upload(sent, scheme.public(), hash_context(CONTEXT)).name for sent in both]
+    assert names[0].nonce == names[1].nonce
+    assert both[0] != both[1]
+    with pytest.raises(FOUND):
+        test_c10_an_upload_works_in_no_fork_of_its_process()
 
 
 # A limit, as it is: ciphertexts can be copied --------------------------------------------------------------

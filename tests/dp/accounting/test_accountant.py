@@ -317,6 +317,17 @@ def test_calibration_known_value_and_failure():
         calibrate_noise_multiplier(1.0, 1e-5, sampling="shuffled", steps=1)
 
 
+@pytest.mark.parametrize("target", [1e15, 1e100, 1e300, 1.7e308])
+@pytest.mark.parametrize("steps", [1, 10**6])
+def test_noise_for_budgets_that_nobody_has_is_found_all_the_same(target, steps):
+    """The largest floats gave the RuntimeError of a search for roots."""
+    z = calibrate_noise_multiplier(target, 1e-5, sampling=NoSampling(), steps=steps)
+    assert 1e-8 < z < 1e8
+    spent = Accountant().compose(GaussianEvent(z), steps).epsilon(1e-5).high
+    assert spent <= target
+    assert spent >= 0.999 * target or z < 1.1e-7
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     rate=st.floats(0.001, 0.99),
