@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from fedavg.arrays_file import arrays_bytes, read_arrays
 from fedavg.errors import CheckpointError
 from fedavg.files import replace_file
+from fedavg.models.arrays import arrays_bytes, read_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping

@@ -18,10 +18,10 @@ import numpy as np
 
 from dp import DpError, Ledger
 from dp.ledgers.digest import from_file, to_file
-from fedavg.arrays_file import arrays_bytes, read_arrays
 from fedavg.errors import CheckpointError
 from fedavg.federation.shared import charged_undrawn
 from fedavg.files import FileJournal, refuse_other_names, replace_file
+from fedavg.models.arrays import arrays_bytes, read_arrays
 from fedavg.server.model import ModelState
 from fedavg.sums.interface import Conviction
 

@@ -15,11 +15,11 @@ from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save
 
 from dp import FixedSizeSampling, GaussianEvent, Ledger
-from fedavg import arrays_file
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.errors import CheckpointError
 from fedavg.federation import checkpoint
 from fedavg.federation.checkpoint import Checkpoint, RunJournal, fingerprint
+from fedavg.models import arrays as arrays_file
 from fedavg.optimizers.server import FedAdam, FedAvg, FedMomentum, FedYogi
 from fedavg.optimizers.wrapped import Averaged
 from fedavg.plan.plan import Budget, Limits
