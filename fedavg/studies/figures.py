@@ -35,6 +35,7 @@ _SAID = {  # how the value of a setting is written, where its key would say less
     "rounds": "{} rounds",
     "steps": "{} steps",
     "records.clip": "clip {}",
+    "records.clip_quantile": "clip follows quantile {}",
     "records.rate": "rate {}",
     "robust.groups": "{} groups",
 } | dict.fromkeys(_PLAIN, "{}")
