@@ -35,7 +35,7 @@ class Draw:
     Example:
         >>> draw = Draw("drand round 4711: 6e5f…", 1000, 0.1)
         >>> [draw.corrupt_members(members) for members in (20, 50, 200)]
-        [17, 24, 49]
+        [15, 24, 49]
     """
 
     value: str
