@@ -75,7 +75,7 @@ def test_members_that_were_started_again_are_found(eight):
 
 
 def test_mutant_that_remembers_old_places(eight, monkeypatch):
-    without(monkeypatch, rounds_module.SecureRound, "_find", "if place not in here", "if False")
+    without(monkeypatch, rounds_module.SecureRound, "_here", "if place not in here", "if False")
     with pytest.raises(FOUND):
         test_members_that_were_started_again_are_found(eight)
 
