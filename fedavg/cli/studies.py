@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fedavg.cli.console import console, correctable, fail
@@ -159,8 +160,15 @@ def _close(swept: Swept) -> None:
     from fedavg.studies.troubles import troubles_of  # noqa: PLC0415 - as above
 
     by = swept.table.comparison
-    table = Table(title=swept.table.title, title_justify="left")
-    table.add_column("setting", min_width=20)
+    # Without vertical lines, eight columns fit into eighty characters.
+    table = Table(
+        title=swept.table.title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("setting", min_width=14)
     names = (
         "seeds",
         by.name,
