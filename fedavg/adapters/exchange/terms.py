@@ -314,4 +314,7 @@ def _range(name: str, given: object) -> float:
 def _text(name: str, given: object) -> str:
     if type(given) is not str or not given:
         raise PlanError(f"{name} must be a non-empty text, not {given!r:.80}")
+    # A node's operator reads the agreement in a terminal, where such a sign could hide a line of it.
+    if not given.isprintable():
+        raise PlanError(f"{name} must be printable, without control characters: {given!r:.80}")
     return given

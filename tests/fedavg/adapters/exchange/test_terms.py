@@ -42,7 +42,9 @@ def test_sums_whose_parties_keep_secrets_are_refused_with_the_reason(given):
         ({"records": {}}, "at least one"),
         ({"records": {"train": NEAREST}}, "must be a Record"),
         ({"records": {"": Record(NEAREST)}}, "non-empty text"),
+        ({"records": {"train\x1b[2K": Record(NEAREST)}}, "must be printable"),
         ({"weight": ""}, "weight must be a non-empty text"),
+        ({"weight": "n\r"}, "weight must be printable"),
         ({"weight": "loss"}, "is the weight"),
     ],
 )
@@ -57,6 +59,7 @@ def test_terms_that_do_not_add_up(changes, what):
         ({"arrays": "*"}, "arrays must be a tuple"),
         ({"arrays": (3,)}, "a pattern of arrays"),
         ({"arrays": ()}, "carries nothing"),
+        ({"arrays": ("w\n",)}, "must be printable"),
         ({"ranges": {"w": 0.0}}, r"ranges\['w'\] must be positive"),
         ({"ranges": {"w": 5e-324}}, r"ranges\['w'\] must lie within 1e-30"),
         ({"ranges": {"w": 1e39}}, r"ranges\['w'\] must lie within 1e-30"),
