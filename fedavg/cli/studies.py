@@ -165,10 +165,10 @@ def _close(swept: Swept) -> None:
         title=swept.table.title,
         title_justify="left",
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
     )
-    table.add_column("setting", min_width=14)
+    table.add_column("setting")
     names = (
         "seeds",
         by.name,
@@ -177,7 +177,7 @@ def _close(swept: Swept) -> None:
         *(observer.heading.lower() for observer in swept.table.form.words.observers),
     )
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", max_width=9)
     for group in groups_of(swept.table):
         table.add_row(
             label_of(group.settings),

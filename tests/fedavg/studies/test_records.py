@@ -162,8 +162,11 @@ def test_the_command_lists_and_closes_with_the_three_epsilons(tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
     closed = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert closed.exit_code == 0, closed.output
-    assert "epsilon, server with silos" in closed.output
+    assert all(word in closed.output for word in ("epsilon,", "server", "silos"))
     assert "2 cells run now" in closed.output
+    narrow = CliRunner().invoke(app, arguments, env={"COLUMNS": "80"}).output.splitlines()
+    cells = [line.split() for line in narrow if line.startswith(" clip 0.5") or " clip 1" in line]
+    assert [line[-1] for line in cells] == ["4.000", "4.000"], narrow
 
 
 def test_a_level_is_explained_where_a_sum_hides_nothing(done):
