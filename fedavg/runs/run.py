@@ -23,6 +23,7 @@ from fedavg.protocol.transcript import Transcript
 from fedavg.reports.runs.ending import why_unscored
 from fedavg.reports.runs.run import write_report
 from fedavg.runs.announcement import announce
+from fedavg.runs.content import keep_content
 from fedavg.runs.directory import RunDirectory
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import Failures, bars, status_of, tell
@@ -140,6 +141,7 @@ def _execute(
         mark = fingerprint(resolution, federation.layout, config.seed)
         clients = job.clients.keys()
         restart.check(mark, federation.layout.size, clients, job.plan.budget)
+    keep_content(directory, job.clients, job.task.test, begins=restart is None)
     # The time of earlier starts counts too.
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)

@@ -197,6 +197,23 @@ def test_an_edited_configuration_is_refused(interrupted):
     assert (interrupted / "ledger.json").read_bytes() == before
 
 
+def test_edited_data_are_refused_before_anything_is_charged(interrupted):
+    path = interrupted.parent / "blobs.npz"
+    with np.load(path) as held:
+        parts = dict(held)
+    parts["x_train"][5] += 1.0
+    np.savez(path, **parts)
+    before = {file.name: file.read_bytes() for file in interrupted.iterdir() if file.is_file()}
+    result = runner.invoke(app, ["resume", str(interrupted)])
+    assert result.exit_code == 2
+    assert "the examples are no longer those that the run began with" in " ".join(
+        result.output.split()
+    )
+    assert {
+        file.name: file.read_bytes() for file in interrupted.iterdir() if file.is_file()
+    } == before
+
+
 def test_two_processes_cannot_run_one_directory(interrupted):
     from fedavg.runs.directory import RunDirectory
 
