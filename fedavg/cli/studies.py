@@ -21,7 +21,7 @@ _MOST_REASONS = 10
 
 SWEEP_HELP = (
     "Run a study: one training for each combination of settings, on several processes. A study whose base "
-    "has a table [records] compares runs of `fedavg records`, any other one those of `fedavg run`.\n\n"
+    "has a table \\[records] compares runs of `fedavg records`, any other one those of `fedavg run`.\n\n"
     "Writes cells.csv, cells.json and study.html, a page of accuracy against epsilon and bytes. A finished "
     "cell is never run again: the same command continues after Ctrl-C or a crash, and a changed study runs "
     "only what is new. Status 1 means that cells failed; they are tried again the next time.\n\n"

@@ -10,7 +10,7 @@ import pytest
 import dp
 import dp.losses.renyi
 from dp import Accountant, Cost, GaussianEvent, Ledger, MixturePair, PoissonSampling
-from dp.accounting.answers import curve_of
+from dp.accounting.answers import curve_of, quick_epsilon_of
 from dp.composition.moments import pair_curve
 from dp.losses.laplace import LaplacePair, _curve
 from dp.losses.pairs import SwapPair
@@ -19,7 +19,7 @@ from tests.hostile.mutants import FOUND
 
 EVENT = GaussianEvent(0.83, PoissonSampling(0.013))
 PAIR = MixturePair(EVENT.sampling.exposure, 0.83)
-CACHES = (poisson_gaussian_curve, pair_curve, _curve, curve_of)
+CACHES = (poisson_gaussian_curve, pair_curve, _curve, curve_of, quick_epsilon_of)
 HANDED_OUT = {
     "the orders": lambda: dp.ORDERS,
     "a Gaussian's curve": lambda: MixturePair(1.0, 0.83).renyi(),
