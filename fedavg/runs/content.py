@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from fedavg.errors import CheckpointError
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["keep_content"]
 
 _FILE = "content.json"
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """A key, hexadecimal, and the digest under it of each part."""
+
+    key: str
+    of: dict[str, str]
 
 
 def keep_content(
@@ -36,18 +44,27 @@ def keep_content(
         begins: whether the run begins; otherwise it is resumed.
 
     Raises:
-        CheckpointError: a client's examples, or the held-out ones, are not those that the run began with.
+        CheckpointError: a client's examples, or the held-out ones, are not those that the run began with,
+            or the file that says so is damaged.
     """
     if begins:
         key = secrets.token_bytes(32)
         found = _digests(key, clients, test)
         directory.write_json(_FILE, {"key": key.hex(), "of": found}, 0o600)
         return
-    kept: dict[str, Any] = directory.read_json(_FILE)
-    if not kept:  # of an earlier version, which kept none
+    path = directory.path / _FILE
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        key = bytes.fromhex(kept.key)
+    except FileNotFoundError:  # of an earlier version, which kept none
         return
-    found = _digests(bytes.fromhex(kept["key"]), clients, test)
-    other = [name for name in {**kept["of"], **found} if kept["of"].get(name) != found.get(name)]
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, and says no longer which examples the run began with: {error}. Restore it; "
+            "without the file the examples are not checked"
+        ) from error
+    found = _digests(key, clients, test)
+    other = [name for name in {**kept.of, **found} if kept.of.get(name) != found.get(name)]
     if other:
         listed = ", ".join(other[:6]) + (f" and {len(other) - 6} more" if len(other) > 6 else "")
         raise CheckpointError(

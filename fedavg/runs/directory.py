@@ -141,15 +141,11 @@ class RunDirectory:
 
     def read_summary(self) -> dict[str, Any]:
         """The content of summary.json so far; {} when the run was interrupted before it."""
-        return self.read_json("summary.json")
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """The content of a JSON file; {} when there is none, or no whole one."""
         try:
-            content = json.loads((self.path / name).read_bytes())
+            summary = json.loads((self.path / "summary.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        return content if isinstance(content, dict) else {}
+        return summary if isinstance(summary, dict) else {}
 
     def write_json(self, name: str, value: object, mode: int | None = None) -> None:
         """Write one JSON file as a whole or not at all; with `mode` 0o600 only its owner can read it."""

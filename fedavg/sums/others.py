@@ -1,15 +1,34 @@
-"""The parties of a sum besides server and clients, with all roles in one process."""
+"""Journals that can be asked what they hold, and the parties beside server and clients, in one process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fedavg.sums.interface import KEY_HOLDER
 
 if TYPE_CHECKING:
     from fedavg.sums.interface import KeyHolderSession, Provision, SecureSum, SumSpec
 
-__all__ = ["MemoryJournal", "other_parties"]
+__all__ = ["Facts", "MemoryJournal", "other_parties"]
+
+
+class Facts(Protocol):
+    """A `Journal` that can be asked what it holds, such as a `fedavg.FileJournal`.
+
+    Example:
+        >>> from fedavg.sums.others import MemoryJournal
+        >>> facts: Facts = MemoryJournal()
+        >>> facts.known(b"round 1"), facts.add(b"round 1"), facts.known(b"round 1")
+        (False, True, True)
+    """
+
+    def add(self, fact: bytes, /) -> bool:
+        """Record a fact durably; True if it was not recorded before."""
+        ...
+
+    def known(self, fact: bytes, /) -> bool:
+        """Whether a fact was recorded."""
+        ...
 
 
 class MemoryJournal:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
+from fedavg.adapters.exchange.private import read_private, wait_for_lock
 from fedavg.errors import ConfigError
 from fedavg.files import remove_file, replace_file
 
@@ -111,15 +111,12 @@ class SealingFolder:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        import fcntl  # noqa: PLC0415 - not on every platform
-
         path = self.folder / _LOCK_FILE
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = wait_for_lock(path)
         except OSError as error:
             raise _unusable(path, error) from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
@@ -133,19 +130,13 @@ class SealingFolder:
         """See `KeyPlace.secret`.
 
         Raises:
-            ConfigError: others can read the file, or it cannot be read.
+            ConfigError: others can read the file, it has another name, or it cannot be read.
         """
         path = self._path(epoch)
         try:
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-                mode, data = os.fstat(file.fileno()).st_mode, file.read()
+            return read_private(path, ": remove it; the node makes a new key with its next answer")
         except OSError as error:
             raise _unusable(path, error) from None
-        if not stat.S_ISREG(mode) or mode & 0o077:
-            raise ConfigError(
-                f"others can read {path}: remove it; the node makes a new key with its next answer"
-            )
-        return data
 
     def put(self, epoch: int, secret: bytes) -> None:
         """See `KeyPlace.put`.

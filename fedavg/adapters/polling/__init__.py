@@ -14,7 +14,8 @@ from fedavg.adapters.polling.agreement import SumAgreement
 from fedavg.adapters.polling.board import Board, Verdict
 from fedavg.adapters.polling.folder import begin_round, open_party, read_agreement
 from fedavg.adapters.polling.letters import Letter, content_digest
-from fedavg.adapters.polling.party import ClientRounds, Facts, MemberRounds, Party, Rounds
+from fedavg.adapters.polling.party import ClientRounds, MemberRounds, Party, Rounds
+from fedavg.sums.others import Facts
 
 __all__ = [
     "Board",

@@ -18,8 +18,8 @@ from fedavg.sums.one_shot.epochs import epoch_of
 from secagg.committee import card_epoch
 
 if TYPE_CHECKING:
-    from fedavg.adapters.polling.party import Facts
     from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
+    from fedavg.sums.others import Facts
     from secagg import Identity
     from secagg.committee import SealingKey
 

@@ -24,28 +24,9 @@ if TYPE_CHECKING:
 
     GoOn = Callable[[Sequence[bytes]], Sequence[bytes]]
 
-__all__ = ["ClientRounds", "Facts", "MemberRounds", "Party", "Rounds"]
+__all__ = ["ClientRounds", "MemberRounds", "Party", "Rounds"]
 
 _NOTHING = content_digest(b"")
-
-
-class Facts(Protocol):
-    """A `Journal` that can be asked what it holds, such as a `fedavg.FileJournal`.
-
-    Example:
-        >>> from fedavg.sums.others import MemoryJournal
-        >>> facts: Facts = MemoryJournal()
-        >>> facts.known(b"round 1"), facts.add(b"round 1"), facts.known(b"round 1")
-        (False, True, True)
-    """
-
-    def add(self, fact: bytes, /) -> bool:
-        """Record a fact durably; True if it was not recorded before."""
-        ...
-
-    def known(self, fact: bytes, /) -> bool:
-        """Whether a fact was recorded."""
-        ...
 
 
 class Rounds(Protocol):

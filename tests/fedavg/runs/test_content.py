@@ -89,3 +89,22 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     directory = begun(tmp_path, {0: examples()}, examples())
     (directory.path / "content.json").unlink()
     keep_content(directory, {1: examples()}, examples(), begins=False)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-5],
+        lambda text: text.replace('"key"', '"kex"'),
+        lambda text: text.replace('"key": "', '"key": "z'),
+        lambda _: "[]",
+        lambda _: "",
+    ],
+)
+def test_a_damaged_file_is_no_earlier_version(tmp_path, damage):
+    """Mutant: a file that cannot be read counts as none, and any examples go on."""
+    directory = begun(tmp_path, {0: examples()}, examples())
+    path = directory.path / "content.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(CheckpointError, match=r"content\.json is damaged"):
+        keep_content(directory, {0: examples()}, examples(), begins=False)

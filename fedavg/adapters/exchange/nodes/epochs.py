@@ -7,7 +7,7 @@ without a common count", says what a contributor may seal to, and how it knows.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.messages import named
@@ -17,30 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fedavg.adapters.exchange.keys import NodeKeys
+    from fedavg.sums.others import Facts
     from secagg.committee import Committee
 
-__all__ = ["Facts", "MemberKeys", "SeenEpochs"]
+__all__ = ["MemberKeys", "SeenEpochs"]
 
 _BITS = 32
-
-
-class Facts(Protocol):
-    """A `Journal` that can be asked what it holds, such as a `fedavg.FileJournal`.
-
-    Example:
-        >>> from fedavg.sums.others import MemoryJournal
-        >>> facts: Facts = MemoryJournal()
-        >>> facts.known(b"round 1"), facts.add(b"round 1"), facts.known(b"round 1")
-        (False, True, True)
-    """
-
-    def add(self, fact: bytes, /) -> bool:
-        """Record a fact durably; True if it was not recorded before."""
-        ...
-
-    def known(self, fact: bytes, /) -> bool:
-        """Whether a fact was recorded."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fedavg.adapters.exchange.nodes.contribution import FirstMessage
-    from fedavg.adapters.exchange.nodes.epochs import Facts
     from fedavg.adapters.exchange.nodes.ledger import Chargeable
     from fedavg.adapters.exchange.nodes.states import Shelf
     from fedavg.adapters.exchange.nodes.suspended import SuspendedClient
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
+    from fedavg.sums.others import Facts
     from secagg.committee import Committee
 
 __all__ = ["JOURNAL_FILE", "Node"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from fedavg.adapters.exchange.private import read_private, wait_for_lock
 from fedavg.errors import ConfigError
-from fedavg.files import refuse_other_names, remove_file, replace_file
+from fedavg.files import remove_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -73,15 +73,11 @@ class StateFile:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        import fcntl  # noqa: PLC0415 - not on every platform
-
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            handle = os.open(self.folder / LOCK_FILE, flags, 0o600)
+            handle = wait_for_lock(self.folder / LOCK_FILE)
         except OSError as error:
             raise _unusable(self.folder / LOCK_FILE, error) from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
@@ -93,25 +89,16 @@ class StateFile:
             ConfigError: others can read the file, it has another name, or it cannot be read.
         """
         path = self.folder / STATE_FILE
-        # A pipe under this name would hold the lock for as long as nobody writes into it.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            refuse_other_names(path)
-            with os.fdopen(os.open(path, flags), "rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                data = file.read() if stat.S_ISREG(mode) else b""
+            return read_private(
+                path,
+                ", which this node writes for itself alone: find out who changed it, and remove it; the "
+                "node is then out of this round, and of no other",
+            )
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unusable(path, error) from None
-        if not stat.S_ISREG(mode):
-            raise ConfigError(f"{path} is no regular file: remove it")
-        if mode & 0o077:
-            raise ConfigError(
-                f"others can read {path}, which this node writes for itself alone: find out who changed it, "
-                "and remove it; the node is then out of this round, and of no other"
-            )
-        return data
 
     def put(self, state: bytes) -> None:
         """See `Shelf.put`.
