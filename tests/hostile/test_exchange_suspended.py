@@ -17,7 +17,14 @@ import pytest
 
 import secagg.client.participation
 from fedavg import OneShot, SecAgg
-from fedavg.adapters.exchange import Agreement, MeanServer, Node, RefusedRequestError, enrol_here
+from fedavg.adapters.exchange import (
+    Agreement,
+    MeanServer,
+    Node,
+    RefusedRequestError,
+    enrol_here,
+    private,
+)
 from fedavg.adapters.exchange.messages import Request, Stage, read_request
 from fedavg.adapters.exchange.nodes import states
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
@@ -298,7 +305,8 @@ def test_xs3_a_file_that_others_can_read_is_not_used(mode, tmp_path):
 
 
 def test_xs3_mutant_that_looks_at_no_mode(tmp_path, monkeypatch):
-    without(monkeypatch, StateFile, "take_in", "mode & 0o077")
+    mutant = without(monkeypatch, private, "read_private", "mode & 0o077")
+    monkeypatch.setattr(states, "read_private", mutant)
     with pytest.raises(FOUND):
         test_xs3_a_file_that_others_can_read_is_not_used(0o604, tmp_path)
 
@@ -315,7 +323,7 @@ def test_xs3_a_file_with_another_name_is_not_used(link, tmp_path):
 
 
 def test_xs3_mutant_that_follows_other_names(tmp_path, monkeypatch):
-    monkeypatch.setattr(states, "refuse_other_names", lambda _: None)
+    monkeypatch.setattr(private, "refuse_other_names", lambda _: None)
     monkeypatch.setattr(states, "replace_file", lambda path, data, **_: path.write_bytes(data))
     with pytest.raises(FOUND):
         test_xs3_a_file_with_another_name_is_not_used(Path.hardlink_to, tmp_path)
