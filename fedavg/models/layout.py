@@ -77,14 +77,16 @@ class Layout:
         Raises:
             LocalProtocolError: a tensor is missing or has another shape.
         """
+        import torch  # noqa: PLC0415 - a layout is known without torch, and only its vectors need it
+
         tensors = self._matching(source)
         # Float64 holds float32 and half precision exactly, so no digits are lost on the way.
         vector = np.empty(self.size)
         start = 0
         for tensor in tensors:
-            vector[start : start + tensor.numel()] = (
-                tensor.detach().cpu().double().flatten().numpy()
-            )
+            piece = vector[start : start + tensor.numel()].reshape(tensor.shape)
+            # One pass converts and copies, from any device.
+            torch.from_numpy(piece).copy_(tensor.detach())
             start += tensor.numel()
         return vector
 

@@ -5,7 +5,6 @@ Importing a module runs it.  Accept configurations only from sources from which 
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
 import sysconfig
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING
 from fedavg.errors import ConfigError, DataError, FedAvgError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from types import ModuleType
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from types import ModuleType, TracebackType
 
 __all__ = [
     "add_folder",
@@ -68,10 +68,9 @@ def said(error: Exception) -> str:
     return f"{type(error).__name__}: {first}{where}"
 
 
-@contextlib.contextmanager
 def blamed(
     who: Callable[[], str], hint: Callable[[Exception], str] = lambda _: ""
-) -> Generator[None]:
+) -> AbstractContextManager[None]:
     """Turn errors in a user's code into a `DataError` that names the code; the error is its cause.
 
     Args:
@@ -81,14 +80,36 @@ def blamed(
 
     Raises:
         DataError: in place of any error that this package did not raise itself.
+
+    Example:
+        >>> from fedavg.errors import DataError
+        >>> try:
+        ...     with blamed(lambda: "the loss"):
+        ...         1 / 0
+        ... except DataError as error:
+        ...     str(error).split(" (")[0]
+        'the loss raised ZeroDivisionError: division by zero'
     """
-    try:
-        yield
-    except FedAvgError:
+    return _Blamed(who, hint)
+
+
+class _Blamed:
+    """See `blamed`. A class, since a generator would cost each training step several times as much."""
+
+    __slots__ = ("_hint", "_who")
+
+    def __init__(self, who: Callable[[], str], hint: Callable[[Exception], str]) -> None:
+        self._who, self._hint = who, hint
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # An error of this package already says what is wrong.
-        raise
-    except Exception as error:
-        raise DataError(f"{who()} raised {said(error)}{hint(error)}") from error
+        if isinstance(error, Exception) and not isinstance(error, FedAvgError):
+            raise DataError(f"{self._who()} raised {said(error)}{self._hint(error)}") from error
 
 
 def module_named(name: str, what: str) -> ModuleType:

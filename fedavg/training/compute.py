@@ -110,7 +110,11 @@ class Compute:
         held = [] if device.type == "cpu" else [device]
         kind = "cuda" if device.type == "cpu" else device.type
         with torch.random.fork_rng(devices=held, device_type=kind):
-            torch.manual_seed(seed)
+            if device.type == "cpu":
+                # torch.manual_seed would also note the seed, with a stack trace, for devices not in use.
+                torch.default_generator.manual_seed(seed)
+            else:
+                torch.manual_seed(seed)
             yield
 
 

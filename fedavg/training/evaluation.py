@@ -15,7 +15,8 @@ from fedavg.metrics.suite import figures
 from fedavg.optimizers.custom import Batch
 from fedavg.training.compute import CPU, in_mode
 from fedavg.training.job import chosen_loss
-from fedavg.training.local.autograd import computing, outputs_of, taking
+from fedavg.training.local.autograd import outputs_of
+from fedavg.training.local.blame import computing, taking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

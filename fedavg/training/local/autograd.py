@@ -16,28 +16,27 @@ from fedavg.optimizers.custom import Batch, Examples, LoopContext
 from fedavg.parts.imports import blamed
 from fedavg.training.compute import in_mode
 from fedavg.training.local.batches import served
+from fedavg.training.local.blame import computing, stepping_back, taking
 from fedavg.training.local.steps import Descent, forces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from torch import nn
 
     from fedavg.data.dataset import Dataset
-    from fedavg.losses.interface import Loss
+    from fedavg.optimizers.custom import TrainingStep
     from fedavg.training.compute import Compute
     from fedavg.training.job import TrainingJob
 
-__all__ = ["computing", "first_outputs", "outputs_of", "taking", "train_by_autograd"]
+__all__ = ["first_outputs", "outputs_of", "train_by_autograd"]
 
 _HALF = (torch.float16, torch.bfloat16)
 _FIRST_SCALE, _LEAST_SCALE = (
     2.0**16,
     1.0,
 )  # of a float16 loss; torch.amp.GradScaler starts with the first
-_CHANNELS = (1, 3, 4)  # of grey images, colour, and colour with transparency
 _NOTHING_TRAINED = (
     "the loss does not depend on any parameter that is trained, so nothing would be learnt: check for "
     "torch.no_grad, .detach() and .item() in the model, for frozen parameters, and for functions that hold "
@@ -120,9 +119,16 @@ def _steps(job: TrainingJob) -> NDArray[np.float64]:
                 descent.step(moved, ready)
             for part, own in halved:
                 part.copy_(own)
-    names = job.layout.names
-    ends = job.layout.flatten(dict(zip(names, moved, strict=True)))
-    return np.subtract(ends, job.layout.flatten(dict(zip(names, begun, strict=True))))
+    return _change(begun, moved)
+
+
+def _change(begun: Sequence[torch.Tensor], moved: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+    """How far parameters moved, as a vector: float64 holds the difference of two float32 numbers exactly."""
+    change = np.empty(sum(part.numel() for part in moved))
+    places = torch.from_numpy(change).split([part.numel() for part in moved])
+    for place, start, end in zip(places, begun, moved, strict=True):
+        place.view(end.shape).copy_(end).sub_(start.to(place.device))
+    return change
 
 
 def _exact(job: TrainingJob, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
@@ -150,16 +156,20 @@ def _ready(
         if part is None:
             ready.append(None)
             continue
-        steps, place = part.stride(), part.data_ptr()
-        # Such a gradient cannot be overwritten in place: several of its elements are one number in memory.
-        spread = 0 in steps and any(
-            not step and size > 1 for step, size in zip(steps, part.shape, strict=True)
-        )
-        own_copy = part.clone() if spread or place in seen else part
+        place = part.data_ptr()
+        gradient = part.clone() if place in seen or _spread(part) else part
         seen.add(place)
-        exact = own_copy if own_copy.dtype == own.dtype else own_copy.to(own.dtype)
-        ready.append(exact if scale == 1.0 else exact.div(scale))
+        if gradient.dtype != own.dtype:
+            gradient = gradient.to(own.dtype)
+        ready.append(gradient if scale == 1.0 else gradient.div(scale))
     return ready
+
+
+def _spread(gradient: torch.Tensor) -> bool:
+    """Whether several elements are one number in memory, so that nothing can be written in place."""
+    return not gradient.is_contiguous() and any(
+        not step and size > 1 for step, size in zip(gradient.stride(), gradient.shape, strict=True)
+    )
 
 
 class _Scale:
@@ -212,28 +222,14 @@ def _gradients(
 ) -> list[torch.Tensor | None]:
     """The gradient of a batch's loss times `scale`; sparse gradients become dense, as updates are."""
     step = job.training.step
-    if step is None:
-        loss = _loss(job, batch, first=first)
-    else:
-        with blamed(lambda: "the training step"), job.compute.autocast():
-            loss = step(job.model, batch)
-    with blamed(_backward, _hint):
-        if not isinstance(loss, torch.Tensor):
-            raise PlanError(
-                "a training step must return a tensor, the one number to minimise, not a "
-                f"{type(loss).__name__}"
-            )
-        if loss.numel() != 1:
-            raise PlanError(
-                f"a training step must return one number to minimise, not shape {list(loss.shape)}"
-            )
+    loss = _losses(job, batch, first=first) if step is None else _own_loss(job, step, batch)
+    with stepping_back():
         if not loss.requires_grad:
             raise PlanError(_NOTHING_TRAINED)
-        scaled = loss * scale if scale != 1.0 else loss
         gradients = cast(
             "tuple[torch.Tensor | None, ...]",
             # A parameter that this batch does not use has no gradient and stays as it is.
-            torch.autograd.grad(scaled, parameters, allow_unused=True),
+            torch.autograd.grad(loss, parameters, _slopes(loss, batch, scale), allow_unused=True),
         )
     # A function that refers to another copy of the module computes its loss from that copy's parameters.
     if all(part is None for part in gradients):
@@ -244,8 +240,35 @@ def _gradients(
     ]
 
 
-def _loss(job: TrainingJob, batch: Batch, *, first: bool) -> torch.Tensor:
-    """The mean loss of a batch; for the first batch, all labels are checked against the outputs."""
+def _slopes(loss: torch.Tensor, batch: Batch, scale: float) -> torch.Tensor:
+    """The derivative of `scale` times the mean loss by `loss`: by one number, or by the loss of each example.
+
+    A backward pass that begins with it needs no mean; the gradients are the same to the bit.
+    """
+    if not loss.ndim:
+        return loss.new_full((), scale)
+    each = loss.new_full(loss.shape, scale / loss.shape[0])
+    return each if batch.weights is None else each.mul_(batch.weights)
+
+
+def _own_loss(job: TrainingJob, step: TrainingStep, batch: Batch) -> torch.Tensor:
+    """What the user's own training step minimises, as a scalar."""
+    with blamed(lambda: "the training step"), job.compute.autocast():
+        loss = cast("object", step(job.model, batch))
+    if not isinstance(loss, torch.Tensor):
+        raise PlanError(
+            "a training step must return a tensor, the one number to minimise, not a "
+            f"{type(loss).__name__}"
+        )
+    if loss.numel() != 1:
+        raise PlanError(
+            f"a training step must return one number to minimise, not shape {list(loss.shape)}"
+        )
+    return loss.reshape(()) if loss.ndim else loss
+
+
+def _losses(job: TrainingJob, batch: Batch, *, first: bool) -> torch.Tensor:
+    """Each example's loss, float[n]; for the first batch, all labels are checked against the outputs."""
     with job.compute.autocast():
         with taking(batch):
             outputs = outputs_of(job.model, batch)
@@ -253,7 +276,9 @@ def _loss(job: TrainingJob, batch: Batch, *, first: bool) -> torch.Tensor:
             if first:
                 # One check of all labels is enough, and only now the number of outputs is known.
                 batch.loss.check(job.dataset.labels, outputs.shape[1])
-            return batch.mean(batch.loss.each(outputs, batch.labels))
+            each = batch.loss.each(outputs, batch.labels)
+            # A loss of somebody else's may have reduced the examples already.
+            return each if each.shape == batch.labels.shape[:1] else batch.mean(each)
 
 
 def outputs_of(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -267,15 +292,15 @@ def outputs_of(model: nn.Module, batch: Batch) -> torch.Tensor:
         DataError: the outputs have another shape.
     """
     outputs = model(batch.features)
-    count = len(batch.labels)
+    count = batch.labels.shape[0]
     if not isinstance(outputs, torch.Tensor):
         raise DataError(
             f"the model returns a {type(outputs).__name__}, not a tensor of outputs [n, k]: wrap it in a "
             "module whose forward returns that tensor, or give your own training step"
         )
-    if tuple(outputs.shape) == (count,):
+    if outputs.shape == (count,):
         outputs = outputs[:, None]
-    if outputs.ndim != 2 or len(outputs) != count:
+    if outputs.ndim != 2 or outputs.shape[0] != count:
         raise DataError(
             f"the model gave outputs of shape {list(outputs.shape)} for {count} examples, but a loss needs "
             "[n, k]. Wrap the model, or give your own training step"
@@ -297,75 +322,6 @@ def first_outputs(model: nn.Module, dataset: Dataset, compute: Compute) -> torch
     batch = Batch(features, torch.from_numpy(few.labels), None, few.kind.loss)
     with in_mode(model, training=False), taking(batch), compute.autocast():
         return outputs_of(model, batch)
-
-
-def taking(batch: Batch) -> AbstractContextManager[None]:
-    """A context for a model's forward pass, in which errors name the model and the batch it was given."""
-
-    def who() -> str:
-        shape = "×".join(map(str, batch.features.shape[1:]))
-        return (
-            f"the model does not take a batch of {len(batch.labels)} examples of shape {shape}: it"
-        )
-
-    def hint(error: Exception) -> str:
-        return _hint(error) or _image_hint(tuple(batch.features.shape[1:]), error)
-
-    return blamed(who, hint)
-
-
-def computing(
-    loss: Loss, outputs: torch.Tensor, labels: torch.Tensor
-) -> AbstractContextManager[None]:
-    """A context for the computation of a loss, in which errors name the loss and what it was given."""
-
-    def who() -> str:
-        name = getattr(loss, "path", loss.kind)
-        given = " and ".join(
-            f"{what} {str(part.dtype).removeprefix('torch.')}{list(part.shape)}"
-            for what, part in (("outputs", outputs), ("labels", labels))
-        )
-        return f"the loss {name!r}, which was given {given},"
-
-    return blamed(who)
-
-
-def _backward() -> str:
-    return "the backward pass of the model and its loss"
-
-
-def _hint(error: Exception) -> str:
-    text = str(error)
-    if "same dtype" in text or "expected scalar type" in text or "expected m1 and m2" in text:
-        return "; features are float32: make the model float32 with model.float(), or cast in its forward"
-    if "more than 1 value per channel" in text:
-        return (
-            "; it takes statistics over a batch, which one example does not have: use GroupNorm or "
-            "LayerNorm, or leave out clients with one example and batches of one"
-        )
-    return ""
-
-
-def _image_hint(shape: tuple[int, ...], error: Exception) -> str:
-    """The layout that torch's convolutions take, for a model that refuses images of another layout."""
-    if "conv" not in str(error) and "channels" not in str(error):
-        return ""
-    if len(shape) == 3 and shape[2] in _CHANNELS and shape[0] not in _CHANNELS:
-        return (
-            "; examples of this shape look like height × width × channels, but convolutions take channels "
-            "first: store np.transpose(x, (0, 3, 1, 2))"
-        )
-    if len(shape) == 2:
-        return (
-            "; examples of this shape are images without an axis of channels, but convolutions take one: "
-            "store x[:, None], or add the axis in forward"
-        )
-    if len(shape) == 1:
-        return (
-            "; examples of this shape are rows of numbers, but convolutions take channels × height × width: "
-            "reshape them, or choose a model of dense layers"
-        )
-    return ""
 
 
 def _bits(buffer: torch.Tensor) -> torch.Tensor:

@@ -20,6 +20,7 @@ from fedavg.optimizers.local import LocalTraining
 from fedavg.parts import Part, register
 from fedavg.training.compute import Compute, in_mode
 from fedavg.training.job import TrainingJob
+from fedavg.training.local import autograd
 from fedavg.training.local.autograd import train_by_autograd
 from fedavg.training.loop import local_update
 
@@ -170,6 +171,30 @@ def test_gradients_that_share_memory_are_changed_apart(extra):
     factor = min(1.0, float(extra.get("clip_gradient", np.inf) / norm))
     expected = torch.cat([-0.1 * factor * slope.flatten() for slope in slopes]).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 2.0**16])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10, 49, 600])
+def test_gradients_of_a_batch_are_those_of_its_mean_loss_to_the_bit(count, scale, weighted):
+    rng = np.random.default_rng(count)
+    weights = rng.uniform(0.5, 2, count) if weighted else None
+    job = _job(nn.Linear(6, 3), data=_data(count, weights=weights))
+    (batch,) = autograd._batches(job)
+    parameters = list(job.model.parameters())
+    found = autograd._gradients(job, parameters, batch, scale, first=True)
+    mean = batch.mean(batch.loss.each(job.model(batch.features), batch.labels))
+    for one, other in zip(found, torch.autograd.grad(mean * scale, parameters), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_loss_that_reduces_the_examples_itself_is_minimised(monkeypatch):
+    """A stranger's part may return the mean where the interface asks for each example's loss."""
+    expected = train_by_autograd(_job(FeedForward((6, 3))))
+    each = CrossEntropy.each
+    monkeypatch.setattr(CrossEntropy, "each", lambda *given: each(*given).mean())
+    found = train_by_autograd(_job(FeedForward((6, 3))))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_parameters_that_a_batch_does_not_reach_stay():
