@@ -39,13 +39,21 @@ def of_the_system(called):
     return module in ("posix", "fcntl", "_io") and called.__name__ not in idle
 
 
-def at_call(number, act):
+CHANGES = {"write", "flush", "pwrite", "ftruncate", "fsync", "replace", "rename", "unlink"}
+
+
+def that_changes_files(called):
+    """Whether a call of the system changes a file: between two of these, a death leaves the same files."""
+    return of_the_system(called) and called.__name__ in CHANGES
+
+
+def at_call(number, act, counted=of_the_system):
     """Do `act` just before a call of the system, counted from 0.  Return what tells if it was done."""
     seen = 0
 
     def count(_frame, kind, called):
         nonlocal seen
-        if kind == "c_call" and of_the_system(called):
+        if kind == "c_call" and counted(called):
             seen += 1
             if seen == number + 1:
                 sys.setprofile(None)

@@ -1,13 +1,15 @@
 """Group XS, deaths: a node is killed, or its disk is full, at calls of the system while it answers.
 
 Expected, whichever call it is: the same message, delivered once more, gets no second answer; the node takes
-part in the next round; and nothing of the sum before it stays in its folder.
+part in the next round; and nothing of the sum before it stays in its folder. A member that is killed while
+it begins an epoch keeps no key that is over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -19,9 +21,11 @@ import pytest
 
 from fedavg import SecAgg
 from fedavg.adapters.exchange import MeanServer, Node, RefusedRequestError, enrol_here
-from fedavg.adapters.exchange.nodes import suspended
+from fedavg.adapters.exchange.nodes import epochs, suspended
+from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
 from fedavg.adapters.exchange.nodes.states import LOCK_FILE, STATE_FILE, StateFile
+from fedavg.adapters.exchange.sealing import SealingFolder
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.files import FileJournal
 from secagg.client import client as client_module
@@ -36,7 +40,13 @@ from tests.fedavg.adapters.exchange.parties import (
     update,
 )
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_dp_ledger_crashes import at_call, full, in_a_process, killed
+from tests.hostile.test_dp_ledger_crashes import (
+    at_call,
+    full,
+    in_a_process,
+    killed,
+    that_changes_files,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,3 +236,74 @@ def test_xs6_mutant_that_tells_it(monkeypatch):
     monkeypatch.setattr(suspended, "_refusing", contextlib.contextmanager(mutant))
     with pytest.raises(RefusedRequestError):
         test_xs6_a_failure_below_the_checks_is_told_to_nobody(monkeypatch)
+
+
+# While an epoch begins --------------------------------------------------------------------------------
+
+
+def begun(folder: Path, call: int, act) -> int:
+    """The exit code of a process that begins an epoch, and meets `act` at a call that changes a file."""
+
+    def work() -> int:
+        met = at_call(call, act, that_changes_files)
+        try:
+            renew_sealing(folder)
+        except (OSError, FedAvgError):
+            return SILENT
+        finally:
+            sys.setprofile(None)
+        return ANSWERED if met() else UNHARMED
+
+    return in_a_process(work)
+
+
+def at_calls_of_an_epoch(tmp_path: Path, act) -> set[bool]:
+    """At every such call: the next process has one whole key, and the key of before comes back nowhere."""
+    enrol_here(tmp_path, 6, terms(sum=SUM))
+    folder, kept = tmp_path / "0", tmp_path / "kept"
+    (first,) = folder.glob("sealing-*[0-9]")
+    secret, name = first.read_bytes(), first.name
+    shutil.copytree(folder, kept)
+    again: set[bool] = set()
+    for call in itertools.count():
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        if begun(folder, call, act) == UNHARMED:
+            assert call > 8
+            break
+        later = any(folder.glob("sealing-*[0-9]")) and not (folder / name).exists()
+        Node.open(folder)._own.present()
+        (one,) = folder.glob("sealing-*[0-9]*")
+        assert len(one.read_bytes()) == 32
+        again.add(one.name == name)
+        # The operator, who saw no card, gives the command once more; then a copy of the first key comes back.
+        renew_sealing(folder)
+        assert all(secret not in path.read_bytes() for path in folder.iterdir()), call
+        (folder / name).write_bytes(secret)
+        (folder / name).chmod(0o600)
+        if later:
+            for path in folder.glob("sealing-*[0-9]"):
+                if path.name != name:
+                    path.unlink()
+        Node.open(folder)._own.present()
+        assert all(secret not in path.read_bytes() for path in folder.iterdir()), call
+    return again
+
+
+@pytest.mark.parametrize("act", [killed, full], ids=["killed", "full"])
+def test_x12_no_call_at_which_an_epoch_breaks_off_leaves_a_key_that_is_over(act, tmp_path):
+    assert at_calls_of_an_epoch(tmp_path, act) == {True, False}
+
+
+def test_x12_mutant_that_removes_keys_and_records_nothing(tmp_path, monkeypatch):
+    without(monkeypatch, epochs.MemberKeys, "_alone", "self.journal.add(self._over(other))", "pass")
+    with pytest.raises(FOUND):
+        at_calls_of_an_epoch(tmp_path, killed)
+
+
+def test_x12_mutant_that_leaves_what_was_written_in_part(tmp_path, monkeypatch):
+    kept = "for path in self._files():"
+    instead = "for path in map(self._path, self.epochs()):"
+    without(monkeypatch, SealingFolder, "keep_only", kept, instead)
+    with pytest.raises((*FOUND, ValueError)):
+        at_calls_of_an_epoch(tmp_path, full)

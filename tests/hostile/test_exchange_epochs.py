@@ -210,7 +210,7 @@ def test_x12_a_key_that_is_withheld_from_a_node_is_missed_for_some_days_at_most(
 
 
 def test_x12_mutant_without_a_clock(monkeypatch):
-    without(monkeypatch, module.SeenEpochs, "enter", "now - epoch > self.seconds")
+    without(monkeypatch, module.SeenEpochs, "enter", "self.ages.too_old(now - epoch)")
     with pytest.raises(FOUND):
         withhold_the_newer_key()
 

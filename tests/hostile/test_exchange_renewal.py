@@ -49,8 +49,8 @@ def restore(here):
     (before,) = own.epochs()
     secret = own.secret(before)
     one_sum(here, 1)
-    serves, days = SUM.epoch_rounds, here.agreed.key_days
-    module.MemberKeys(here.keys[0], here.journals[0], serves, days * DAY, here.clock).renew()
+    serves, ages = SUM.epoch_rounds, here.agreed.key_ages
+    module.MemberKeys(here.keys[0], here.journals[0], serves, ages, here.clock).renew()
     own._secrets.clear()
     own.put(before, secret)
     here.cards.forget([0])
@@ -172,7 +172,7 @@ def test_x12_a_node_that_missed_epochs_catches_up():
         one_sum(here, number, absent={5})
     one_sum(here, 9)
     newest = [keys.sealing.epochs()[-1] for keys in here.keys]
-    seen = module.SeenEpochs(here.journals[5], 7 * DAY)
+    seen = module.SeenEpochs(here.journals[5], here.agreed.key_ages)
     assert [seen.newest(keys.identity.public) for keys in here.keys[:5]] <= newest[:5]
 
 

@@ -15,15 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MemberCards"]
 
-_DAY = 86400.0
-_TRUSTED = 0.75
-"""Share of `Terms.key_days` after which the server asks anew: nodes with other clocks still take the key."""
-
 
 class MemberCards:
     """What a server knows of the committee's sealing keys; one object for all rounds of a run.
 
     A server can withhold keys and pass on old ones. It can forge none, and nodes refuse those that are over.
+    A card of an earlier epoch than this object has had is not taken, also after `forget`: nodes would refuse
+    the whole sum. A member that sends one, or whose key is dated ahead of the time, counts as missing.
 
     Args:
         agreement: the server's copy.
@@ -46,7 +44,7 @@ class MemberCards:
         (True, [0])
     """
 
-    __slots__ = ("_agreement", "_clock", "_held")
+    __slots__ = ("_agreement", "_clock", "_held", "_newest")
 
     def __init__(
         self,
@@ -57,12 +55,15 @@ class MemberCards:
         self._agreement = agreement
         self._clock = clock
         self._held: dict[int, tuple[int, bytes, bytes]] = {}  # member → epoch, public key, card
+        self._newest: dict[
+            int, int
+        ] = {}  # member → its latest epoch that nodes may have been told of
         of = dict(zip(agreement.members.values(), agreement.members, strict=True))
         for card in known:
             self.take(of[card], card)
 
     def take(self, member: int, card: bytes) -> None:
-        """Keep a member's card, unless it has a newer one here.
+        """Keep a member's card, unless it has had a newer one here, or is dated ahead of the time.
 
         Args:
             member: id of the node that the card is from.
@@ -81,7 +82,10 @@ class MemberCards:
         others = {held[1] for at, held in self._held.items() if at != member}
         if public in others:
             raise LocalProtocolError(f"node {member} sent the sealing key of another member")
-        if member not in self._held or epoch >= self._held[member][0]:
+        # One that is dated ahead, once held, would keep the member's later ones from being taken.
+        ahead = epoch - self._clock() > self._agreement.terms.key_ages.ahead
+        if epoch >= self._newest.get(member, 0) and not ahead:
+            self._newest[member] = epoch
             self._held[member] = epoch, public, card
 
     def forget(self, members: Iterable[int]) -> None:
@@ -106,5 +110,7 @@ class MemberCards:
         return terms.suspends or len(self.missing) <= terms.sum.absent_members
 
     def _fresh(self) -> frozenset[int]:
-        oldest = self._clock() - _TRUSTED * _DAY * self._agreement.terms.key_days
-        return frozenset(member for member, (epoch, _, _) in self._held.items() if epoch >= oldest)
+        now, ages = self._clock(), self._agreement.terms.key_ages
+        return frozenset(
+            member for member, (epoch, _, _) in self._held.items() if ages.passed_on(now - epoch)
+        )

@@ -125,8 +125,8 @@ class MeanServer:
         """The sum, which begins when it is first asked for: with the keys that are known by then."""
         if not self._cards.enough:
             raise RoundAbortedError(
-                f"{len(self._cards.missing)} members of the committee have not sent their sealing keys, and "
-                f"{self._agreement.terms.sum.absent_members} may be absent"
+                f"{len(self._cards.missing)} members of the committee have sent no sealing key that is good "
+                f"by this server's clock, and {self._agreement.terms.sum.absent_members} may be absent"
             )
         self._passed_on, self._without_key = self._cards.held, self._cards.missing
         committee = self._agreement.committee(self._passed_on)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from dp.checks import is_a
 from fedavg import checks
+from fedavg.adapters.exchange.ages import KeyAges
 from fedavg.errors import CapacityError, PlanError
 from fedavg.parts.registry import family_of
 
@@ -30,9 +31,10 @@ _STATE = (
     "reads both files, and neither the folder's journal nor its state is restored from a copy."
 )
 _CLOCK = (
-    "The clocks of the nodes are right within days: a node seals to no key that a member made more than "
-    "{days} days ago. A server that keeps a node from rounds may until then give it a key that is over."
+    "The clocks of the nodes are right within {eighth} days: a node seals to no key that a member made more "
+    "than {days} days ago. A server that keeps a node from rounds may until then give it a key that is over."
 )
+_DAY = 86400.0
 _SIZES = 4096  # of rounds that are tried
 _SMALLEST, _LARGEST = 1e-30, 1e30
 """Ranges beyond these overflow: the factors of smaller ones float64, the means of larger ones float32."""
@@ -138,7 +140,8 @@ class Terms:
             bound on the number of sums that no choice of models evades.
         delta: δ at which the server states the epsilons of records with noise; a node's ledger has its own.
         key_days: age in days at which nodes refuse a member's sealing key, by their own clocks. A member
-            renews its key at half of this age, if it has not served its sums before.
+            renews its key at half of this age, if it has not served its sums before. The parties' clocks may
+            differ by an eighth of it, and a key that is dated further ahead counts for none.
 
     Raises:
         PlanError: no such sum is possible here, or a value has another type or range.
@@ -201,7 +204,14 @@ class Terms:
     @property
     def assumptions_here(self) -> tuple[str, ...]:
         """Assumptions beside those of the sum: what a node's folder holds, and what its clock is for."""
-        return (_STATE,) if self.suspends else (_CLOCK.format(days=f"{self.key_days:g}"),)
+        if self.suspends:
+            return (_STATE,)
+        return (_CLOCK.format(days=f"{self.key_days:g}", eighth=f"{self.key_days / 8:.2g}"),)
+
+    @property
+    def key_ages(self) -> KeyAges:
+        """At which ages a member's sealing key is renewed, passed on, and refused."""
+        return KeyAges(_DAY * self.key_days)
 
     def record(self, kind: str) -> Record:
         """What a kind of record carries.

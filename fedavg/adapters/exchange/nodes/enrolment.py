@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fedavg import checks
+from fedavg.adapters.exchange.ages import KeyAges
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.keys import Card, NodeKeys
 from fedavg.adapters.exchange.nodes.epochs import MemberKeys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["CARD_FILE", "enrol_here", "make_node", "read_card", "renew_sealing"]
 
 CARD_FILE = "node.card"
+_UNTIL_AGREED = KeyAges(7 * 86400.0)
+"""For a folder without an agreement, whose keys no other node has seen."""
 
 
 def make_node(folder: Path, node: int) -> Card:
@@ -73,7 +76,7 @@ def renew_sealing(folder: Path) -> bytes:
         The card of the new key.
 
     Raises:
-        ConfigError: there are no keys, or they cannot be kept.
+        ConfigError: there are no keys, they cannot be kept, or the agreement is damaged.
         JournalError: the journal is missing, empty or damaged.
 
     Example:
@@ -86,7 +89,9 @@ def renew_sealing(folder: Path) -> bytes:
     """
     keys = NodeKeys.read(folder)
     journal = FileJournal(folder / JOURNAL_FILE, create=False)
-    return MemberKeys(keys, journal, 1, 0.0, time.time).renew()
+    agreed = folder / AGREEMENT_FILE
+    ages = Agreement.read(agreed).terms.key_ages if agreed.exists() else _UNTIL_AGREED
+    return MemberKeys(keys, journal, 1, ages, time.time).renew()
 
 
 def read_card(path: Path) -> Card:

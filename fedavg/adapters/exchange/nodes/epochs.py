@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.messages import named
+from fedavg.errors import ConfigError
 from secagg.committee import SealingKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fedavg.adapters.exchange.ages import KeyAges
     from fedavg.adapters.exchange.keys import NodeKeys
     from fedavg.sums.others import Facts
     from secagg.committee import Committee
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MemberKeys", "SeenEpochs"]
 
 _BITS = 32
+_DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,14 +36,16 @@ class MemberKeys:
         keys: the node's keys.
         journal: which epochs are over, and how many sums each key has served.
         serves: number of sums of an epoch.
-        seconds: age from which a key is renewed before its sums are used up.
+        ages: when a key is renewed before its sums are used up, and how far it may be ahead of the clock.
         clock: seconds since 1970.
 
     Example:
+        >>> import time
         >>> from fedavg.adapters.exchange import NodeKeys
+        >>> from fedavg.adapters.exchange.ages import KeyAges
         >>> from fedavg.sums.others import MemoryJournal
         >>> keys = NodeKeys.generate(3)
-        >>> own = MemberKeys(keys, MemoryJournal(), 1, 3600.0, lambda: 0.0)
+        >>> own = MemberKeys(keys, MemoryJournal(), 1, KeyAges(7200.0), time.time)
         >>> before = own.present()
         >>> public = SealingKey.from_private_bytes(
         ...     keys.sealing.secret(keys.sealing.epochs()[0]), keys.identity, 3, epoch=0
@@ -54,7 +59,7 @@ class MemberKeys:
     keys: NodeKeys = field(repr=False)
     journal: Facts = field(repr=False)
     serves: int
-    seconds: float
+    ages: KeyAges
     clock: Callable[[], float]
 
     def __repr__(self) -> str:
@@ -76,23 +81,29 @@ class MemberKeys:
         """The card of the present key, or of a new one if the present one has served: then it is erased.
 
         Raises:
-            ConfigError, JournalError: as from `present`.
+            ConfigError, JournalError: as from `present`; or the key is dated ahead of this node's clock.
         """
         with self.keys.sealing.locked():
             key = self._present()
-            old = self.clock() - key.epoch >= self.seconds
+            old = self.clock() - key.epoch >= self.ages.renewed
             if old or self.journal.known(self._use(key.epoch, self.serves - 1)):
                 key = self._renewed(key.epoch)
+            if self._ahead(key.epoch):
+                raise _ahead_of_clock(key.epoch - self.clock())
             return key.card
 
     def renew(self) -> bytes:
-        """Erase the present key, and return the card of a new one.
+        """Erase the present key, and return the card of a new one, by this node's clock.
+
+        A key that is dated ahead of the clock, as after a time at which the clock was wrong, ends here too:
+        no party with a right clock has taken it, so that the numbers begin anew.
 
         Raises:
             ConfigError, JournalError: as from `present`.
         """
         with self.keys.sealing.locked():
-            return self._renewed(self._present().epoch).card
+            newest = max(self.keys.sealing.epochs(), default=0)
+            return self._renewed(0 if self._ahead(newest) else newest).card
 
     def used(self, context: bytes, public: bytes) -> SealingKey:
         """The present key, which from here on has served one more sum; a sum counts once.
@@ -132,17 +143,33 @@ class MemberKeys:
         return self._alone(epochs[-1])
 
     def _renewed(self, before: int) -> SealingKey:
-        epoch = max(before + 1, int(self.clock()))
+        """A new key, whose number is above the last one and above all that this node was told of itself."""
+        seen = SeenEpochs(self.journal, self.ages).newest(self.keys.identity.public)
+        epoch = max(before + 1, seen + 1, int(self.clock()))
+        while self.journal.known(
+            self._over(epoch)
+        ):  # as after a copy of an old key, within few seconds
+            epoch += 1
+        if self._ahead(epoch):
+            # A server that uses keys up faster than time passes, or a wrong clock. The key has served, and
+            # goes; the number stays, as the name of an empty key, so that no later one is below it.
+            self.journal.add(self._over(before))
+            self.keys.sealing.put(before, b"")
+            self.keys.sealing.keep_only(before)
+            raise _ahead_of_clock(epoch - self.clock())
         made = SealingKey.generate(self.keys.identity, self.keys.node, epoch=epoch)
         self.keys.sealing.put(epoch, made.private_bytes())
         return self._alone(epoch)
 
+    def _ahead(self, epoch: int) -> bool:
+        return epoch - self.clock() > self.ages.ahead
+
     def _alone(self, epoch: int) -> SealingKey:
-        """The key of an epoch, with which all earlier ones are over and erased."""
-        for earlier in self.keys.sealing.epochs():
-            if earlier < epoch:
+        """The key of an epoch, with which all other ones are over and erased."""
+        for other in self.keys.sealing.epochs():
+            if other != epoch:
                 # The fact first: a file that comes back later is known to be over.
-                self.journal.add(self._over(earlier))
+                self.journal.add(self._over(other))
         self.keys.sealing.keep_only(epoch)
         return self.keys.key_of(epoch)
 
@@ -162,11 +189,12 @@ class SeenEpochs:
 
     Args:
         journal: the node's journal.
-        seconds: age at which a key is too old.
+        ages: ages at which a key is too old, or dated too far ahead.
 
     Example:
+        >>> from fedavg.adapters.exchange.ages import KeyAges
         >>> from fedavg.sums.others import MemoryJournal
-        >>> seen = SeenEpochs(MemoryJournal(), 3600.0)
+        >>> seen = SeenEpochs(MemoryJournal(), KeyAges(3600.0))
         >>> for epoch in (6, 5, 9):
         ...     seen.note(bytes(32), epoch)
         >>> seen.newest(bytes(32)), seen.newest(bytes([1] * 32))
@@ -174,7 +202,7 @@ class SeenEpochs:
     """
 
     journal: Facts = field(repr=False)
-    seconds: float
+    ages: KeyAges
 
     def enter(self, committee: Committee, now: float) -> None:
         """Require sealing keys whose epochs are not over, and record them before anything is sealed.
@@ -184,7 +212,8 @@ class SeenEpochs:
             now: seconds since 1970.
 
         Raises:
-            RefusedRequestError: a key is too old, or this node has seen a later one of the same member.
+            RefusedRequestError: a key is too old or dated ahead of the time, or this node has seen a later
+                one of the same member.
             JournalError: the journal cannot be used.
         """
         keys = zip(committee.ids, committee.identities, committee.epochs, strict=True)
@@ -196,11 +225,18 @@ class SeenEpochs:
                     f"the sealing key of member {at} is of an epoch that is over, as this node has seen a "
                     "later one: what is sealed to such a key, a thief may open"
                 )
-            if now - epoch > self.seconds:
+            if self.ages.too_old(now - epoch):
                 raise RefusedRequestError(
-                    f"the sealing key of member {at} was made {(now - epoch) / 86400:.1f} days ago by this "
-                    f"node's clock, and the agreement allows key_days={self.seconds / 86400:g}: the server "
-                    "must ask the member for its present one"
+                    f"the sealing key of member {at} was made {(now - epoch) / _DAY:.1f} days ago by this "
+                    f"node's clock, and the agreement allows key_days={self.ages.largest / _DAY:g}: the "
+                    "server must ask the member for its present one"
+                )
+            # It would not be too old in time, and a member that signed it once could not take it back.
+            if self.ages.dated_ahead(now - epoch):
+                raise RefusedRequestError(
+                    f"the sealing key of member {at} is dated {(epoch - now) / _DAY:.1f} days ahead of this "
+                    "node's clock: set the clocks of both nodes right, and let the member make a new key "
+                    "(python -m fedavg.adapters.exchange renew FOLDER)"
                 )
         for _, who, epoch in present:
             if epoch > newest[who]:
@@ -223,6 +259,14 @@ class SeenEpochs:
         for bit in reversed(range(_BITS)):
             if epoch >> bit & 1:
                 self.journal.add(_prefix(identity, epoch, bit))
+
+
+def _ahead_of_clock(seconds: float) -> ConfigError:
+    return ConfigError(
+        f"the number of this node's sealing key is {seconds / _DAY:.1f} days ahead of its clock, and no node "
+        "takes such a key: set the clock right. If it is right, wait until it has caught up, or begin anew "
+        "with python -m fedavg.adapters.exchange renew FOLDER"
+    )
 
 
 def _prefix(identity: bytes, epoch: int, bit: int) -> bytes:

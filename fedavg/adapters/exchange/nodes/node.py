@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["JOURNAL_FILE", "Node"]
 
 JOURNAL_FILE = "journal"
-_DAY = 86400.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -230,8 +229,7 @@ class Node:
                 f"the sealing keys of the committee cannot be used: {error}"
             ) from None
         if found is not None:
-            seen = SeenEpochs(self.journal, _DAY * self.agreement.terms.key_days)
-            seen.enter(found, self.clock())
+            SeenEpochs(self.journal, self.agreement.terms.key_ages).enter(found, self.clock())
         return found
 
     @property
@@ -243,11 +241,7 @@ class Node:
         """This member's own sealing keys."""
         terms = self.agreement.terms
         return MemberKeys(
-            self.keys,
-            self.journal,
-            terms.sum.epoch_rounds,
-            _DAY * terms.key_days / 2,
-            self.clock,
+            self.keys, self.journal, terms.sum.epoch_rounds, terms.key_ages, self.clock
         )
 
     def _suspended(self) -> SuspendedClient:

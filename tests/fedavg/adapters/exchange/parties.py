@@ -102,8 +102,8 @@ class Parties:
         self.journals = [Memory() for _ in self.keys]
         self.shelves = [Drawer() for _ in self.keys]
         self.ledgers = [Ledger(self.epsilon, 1e-5) for _ in self.keys]
-        self.cards = MemberCards(self.agreement, self.agreement.members.values(), self.clock)
         self.later = 0.0  # seconds by which all clocks are ahead
+        self.cards = MemberCards(self.agreement, self.agreement.members.values(), self.clock)
 
     def clock(self) -> float:
         return time.time() + self.later
