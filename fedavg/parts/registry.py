@@ -136,6 +136,16 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="k
             ConfigError: the part cannot be used; raised before any data is read.
         """
 
+    def check_population(self, size: int) -> None:
+        """Refuse a number of clients that the part was not made for; a part is for any, unless it says so.
+
+        Args:
+            size: number of all clients, of whom a round may ask some.
+
+        Raises:
+            PlanError: the part is for another number; raised before anything is charged.
+        """
+
     def __post_init__(self) -> None:
         # Type hints are checked here because configurations, callers and messages all end up in this place.
         for name, hint in _hints(type(self)):

@@ -369,6 +369,7 @@ def resolve(
         raise PlanError(f"clients with max_participations={cap} {_REMEMBERS}")
     if plan.blocks is not None:
         plan.blocks.check(vector_length)
+    plan.secure_sum.check_population(num_clients)
     bounds = feasibility.cohort_bounds(plan, num_clients, num_rounds)
     weight = (plan.limits.max_examples or largest_client) if plan.weighted else 1
     if plan.weighted and largest_client > weight:

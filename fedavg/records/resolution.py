@@ -323,6 +323,7 @@ def resolve_records(
         secagg.SecAggError, he.HeError: the secure sum has no parameters for such a sum.
     """
     silos = checks.plan.whole("the number of silos", silos)
+    plan.secure_sum.check_population(silos)
     found = ResolvedRecords.begun(
         plan, silos, checks.plan.whole("the model's length", vector_length), rest
     )

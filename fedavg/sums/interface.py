@@ -3,8 +3,7 @@
 A secure sum takes one int64[d] vector from each client of a roster. It gives the server the sum over the
 survivors, and nothing else. The sum is modulo 2^b and centred, or exact where no honest input can overflow.
 The roles exchange bytes only: the server, the clients, for homomorphic encryption a key holder, and for sums
-that a committee opens its members, which are *openers*. Each role is a *side*, which opens one *session* for
-each sum.
+that a committee opens its members, which are *openers*. Each role is a *side*, with one *session* a sum.
 """
 
 from __future__ import annotations
@@ -366,6 +365,10 @@ class SecureSum(Protocol):
 
     def check(self, spec: SumSpec) -> None:
         """Raise, before any round, when no parameters exist for such a sum."""
+        ...
+
+    def check_population(self, size: int) -> None:
+        """Raise PlanError, before any round, where a sum is made for another number of all clients."""
         ...
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:

@@ -82,7 +82,16 @@ def agree(  # one option for each term
     ] = "one-shot",
     members: Annotated[
         int | None,
-        typer.Option(help="one-shot: size of the committee, the nodes of lowest ids."),
+        typer.Option(
+            help="one-shot: size of the committee, the nodes of lowest ids or with --drawn the drawn ones."
+        ),
+    ] = None,
+    drawn: Annotated[
+        str | None,
+        typer.Option(
+            help="one-shot: draw the committee from all nodes by this value, such as that of a public "
+            "beacon. It became known after all cards were there, and nobody could choose it."
+        ),
     ] = None,
     corrupt: Annotated[
         int | None,
@@ -172,6 +181,8 @@ def agree(  # one option for each term
             "corrupt_members": corrupt,
             "absent_members": absent,
             "epoch_rounds": epoch_rounds,
+            "drawn": drawn,
+            "candidates": None if drawn is None else len(cards),
         }
         rates = {"dropout_rate": dropout_rate, "corrupt_rate": corrupt_rate}
         terms = Terms(
@@ -191,7 +202,9 @@ def agree(  # one option for each term
     typer.echo(f"{out}: {_told(agreed).digest.hex()[:32]}")
 
 
-def _sum(name: str, numbers: Mapping[str, int | None], rates: dict[str, float]) -> OneShot | SecAgg:
+def _sum(
+    name: str, numbers: Mapping[str, int | str | None], rates: dict[str, float]
+) -> OneShot | SecAgg:
     """The sum of a name, which may be one with a committee.
 
     Args:
@@ -210,7 +223,7 @@ def _sum(name: str, numbers: Mapping[str, int | None], rates: dict[str, float]) 
         said = {"corrupt_members": 0, "absent_members": 1, **said}
     elif said:
         raise ConfigError(
-            "--members, --corrupt, --absent and --epoch-rounds are about a committee, and --sum "
+            "--members, --drawn, --corrupt, --absent and --epoch-rounds are about a committee, and --sum "
             f"{name} has none: take them out, and say with --dropout-rate and --corrupt-rate which shares of "
             "the nodes may drop out or collude"
         )

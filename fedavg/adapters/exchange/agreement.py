@@ -101,6 +101,7 @@ class Agreement:
                 f"{len(self.nodes)} nodes are enrolled, and a round asks at least {terms.min_cohort}"
             )
         check_registered(terms.sum)
+        terms.sum.check_population(len(self.nodes))
         for kind, record in terms.records.items():
             check_registered(record.encoding)
             if record.noise is not None:

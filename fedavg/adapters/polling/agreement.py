@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -40,12 +40,14 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         vector_length: number of coordinates of each client's vector.
         max_abs: bound on each coordinate; vectors beyond it are refused.
         clients: identities of the clients, who are all asked in each round.
-        members: identities of the members of a committee, by their ids 0, 1, …; none for `SecAgg`.
+        members: identities of the members of a committee, by their ids 0, 1, …; none for `SecAgg`. Where the
+            sum draws them, they are the drawn clients, by their ids and under their own identities.
         cards: the signed sealing keys of each member, one for each epoch, from epoch 1 on. Round n is of
             epoch 1 + n // `OneShot.epoch_rounds`; there are no rounds after the last epoch.
 
     Raises:
-        PlanError: the sum has another number of members, or no bound, or an epoch has no cards.
+        PlanError: the sum has another number of members, or no bound, or an epoch has no cards; or a sum that
+            draws its members is for another number of clients, or others were drawn.
         secagg.SecAggError, he.HeError: there are no parameters for such sums, or a key is not valid.
 
     Example:
@@ -69,6 +71,7 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cards: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        self.secure_sum.check_population(len(self.clients))
         self.secure_sum.check(self._largest)
         committee = len(self.secure_sum.provision(self._largest, self.clients).openers)
         # Otherwise every party would make a committee of its own.
@@ -76,6 +79,7 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise PlanError(
                 f"this sum has a committee of {committee}, and {len(self.members)} members are enrolled"
             )
+        self._check_drawn()
         self.server_side()  # refuses keys that are not valid
         self._check_epochs()
 
@@ -121,6 +125,19 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         file = hashlib.sha256(self.to_bytes()).digest()
         context = file + number.to_bytes(8, "little") + digest
         return SumSpec(self.vector_length, self.max_abs, None, len(self.clients), context, number)
+
+    def _check_drawn(self) -> None:
+        """Refuse members that were not drawn, or whose identities are others than were drawn."""
+        if not self.secure_sum.drawn:
+            return
+        # A draw says who signs: under another identity the member could be anybody.
+        drawn = cast("OneShot", self.secure_sum).drawn_from(self.clients)
+        if self.members != {member: self.clients[member] for member in drawn}:
+            raise PlanError(
+                "the committee is drawn from the clients, and the members are not the drawn ones "
+                f"({', '.join(map(str, drawn))}) under their identities as clients: a client that is drawn "
+                "has one identity in both of its folders"
+            )
 
     def _check_epochs(self) -> None:
         epochs = set(self._epochs)

@@ -61,6 +61,7 @@ def noisy_summary(
     layout = laid_out(parts.all, question, most, budget.start(), budget.finest())
     cost = priced(budget, layout.sensitivity, count, colluders)
     # Everything that can be refused is refused before the charge.
+    secure_sum.check_population(count)
     secure_sum.check(spec_of(count, layout.length))
     stddev = share_stddev(cost.noise, layout.sensitivity, cost.honest_fraction, count)
     cost.noise.sample(stddev, 0)

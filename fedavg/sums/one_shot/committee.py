@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EPOCH_ROUNDS", "CommitteeKeys", "member_material", "public_material"]
 
+_COHORTS = 10_000  # sizes that are tried
 EPOCH_ROUNDS = 10
 """Rounds of an epoch unless said otherwise; clients hold a card of 112 bytes of each member and epoch."""
 
@@ -148,6 +149,11 @@ class CommitteeKeys:
             return replace(self, members=(members, *self.members[1:])).params(smallest)
 
         self.draw.check(self.members[0], drawn)
+        if cohort > self.draw.candidates:
+            raise PlanError(
+                f"a round asks at least {cohort} clients, and candidates={self.draw.candidates} is the "
+                "number of all clients: lower dropout_rate or corrupt_rate, or enrol more clients"
+            )
 
     @property
     def _numbers(self) -> tuple[int, int, int]:
@@ -158,8 +164,15 @@ class CommitteeKeys:
         return members, corrupt, absent
 
     def smallest_cohort(self) -> int:
-        """The smallest number from which two honest clients are in every sum."""
-        return next(n for n in range(3, 10_000) if n - self._silent(n) >= self._least(n))
+        """The smallest number from which two honest clients are in every sum; PlanError if there is none."""
+        enough = (n for n in range(3, _COHORTS) if n - self._silent(n) >= self._least(n))
+        found = next(enough, None)
+        if found is None:
+            raise PlanError(
+                f"no cohort below {_COHORTS} is large enough for dropout_rate={self.dropout_rate} with "
+                f"corrupt_rate={self.corrupt_rate}: a sum needs two honest clients; lower a rate"
+            )
+        return found
 
     def min_survivors(self, roster_size: int) -> int:
         """The roster without the assumed drop-outs, at least three, and two more than may collude."""

@@ -95,6 +95,18 @@ class Draw:
                 f"committee of this size ({error}){found or '; name the members, or enrol more clients'}"
             ) from error
 
+    def check_population(self, size: int) -> None:
+        """Refuse another number of clients than the draw is from.
+
+        Raises:
+            PlanError: with both numbers.
+        """
+        if size != self.candidates:
+            raise PlanError(
+                f"candidates={self.candidates}, and {size} clients are enrolled: the number of corrupt "
+                f"members follows from it, so that both must be the same: say candidates={size}"
+            )
+
     def members(self, clients: Mapping[int, bytes], count: int) -> tuple[int, ...]:
         """The ids of the members.
 
@@ -105,11 +117,7 @@ class Draw:
         Raises:
             PlanError: there are not as many clients as was said, and the bound would be another.
         """
-        if len(clients) != self.candidates:
-            raise PlanError(
-                f"candidates={self.candidates}, and {len(clients)} clients are enrolled: the number of "
-                "corrupt members follows from it, so that both must be the same"
-            )
+        self.check_population(len(clients))
         return drawn_members(clients, count, self.value.encode())
 
     def check_members(self, clients: Mapping[int, bytes], found: Iterable[int]) -> None:

@@ -170,8 +170,18 @@ class OneShot(Part, frozen=True, tag="one-shot"):
         return SumSpec(length, onetime.KEY_BOUND, None, spec.roster_size, spec.context)
 
     def check(self, spec: SumSpec) -> None:
-        """Raise the errors of he and secagg when no parameters exist."""
+        """Raise the errors of he and secagg when no parameters exist, or PlanError for too large a roster."""
+        if self._draw and spec.roster_size > self.candidates:
+            raise PlanError(
+                f"a sum over {spec.roster_size} clients, and candidates={self.candidates} is the number of "
+                "all clients: say how many there are, or ask fewer"
+            )
         self._way.check(self.key_spec(spec))
+
+    def check_population(self, size: int) -> None:
+        """Raise PlanError when the committee is to be drawn from another number of clients."""
+        if self._draw:
+            self._draw.check_population(size)
 
     def provision(self, spec: SumSpec, directory: Mapping[int, bytes]) -> Provision:
         """Give every role the directory of public identities, and the members of the committee their keys."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import comb
 
 import numpy as np
 import pytest
 
+from dp import Ledger
+from fedavg import FedAvg, FixedCohort, FixedPoint, LocalTraining, Plan
 from fedavg.adapters.exchange import Agreement, NodeKeys
+from fedavg.adapters.polling import SumAgreement
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import PlanError
+from fedavg.plan.resolution import resolve
+from fedavg.records.resolution import resolve_records
+from fedavg.statistics import PrivacyBudget, summarise
 from fedavg.sums.interface import FIRST_OPENER, SumSpec
 from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot, member_material, public_material
@@ -18,6 +25,8 @@ from fedavg.sums.one_shot.draw import Draw
 from secagg import Identity
 from secagg.committee import SealingKey, drawn_members
 from tests.fedavg.adapters.exchange.parties import terms
+from tests.fedavg.records.small import plan as record_plan
+from tests.fedavg.support.silos import silos
 from tests.hostile.mutants import FOUND, without
 
 VALUE = "a beacon's value of 12:00"
@@ -125,6 +134,90 @@ def test_another_number_of_clients_has_another_bound():
         SUMS.provision(SPEC, dict(list(CLIENTS.items())[:29]))
 
 
+def test_more_clients_than_there_are_enter_no_sum():
+    with pytest.raises(PlanError, match="a sum over 31 clients, and candidates=30"):
+        SUMS.check(replace(SPEC, roster_size=31))
+    with pytest.raises(PlanError, match="asks at least 34 clients, and candidates=20"):
+        OneShot(0.85, 0.08, absent_members=0, drawn=VALUE, candidates=20)
+    with pytest.raises(PlanError, match="no cohort below 10000 is large enough"):
+        OneShot(dropout_rate=0.9)
+
+
+def _a_run():
+    plan = Plan(
+        FixedCohort(10),
+        FixedPoint(1.0, 16, rounding="nearest"),
+        None,
+        SUMS,
+        LocalTraining(),
+        FedAvg(),
+    )
+    resolve(plan, num_clients=31, vector_length=9, num_rounds=5, largest_client=40)
+
+
+def _records():
+    resolve_records(record_plan(secure_sum=SUMS), silos=31, vector_length=9)
+
+
+def _an_agreement_of_nodes():
+    keys = [NodeKeys.generate(node) for node in range(31)]
+    cards = [key.card for key in keys]
+    Agreement.among(terms(sum=SUMS), cards, members=range(20))
+
+
+def _an_agreement_of_parties():
+    known = {**CLIENTS, 31: Identity.generate().public}
+    SumAgreement(SUMS, 1000, 2**15, known)
+
+
+@pytest.mark.parametrize(
+    "door", [_a_run, _records, _an_agreement_of_nodes, _an_agreement_of_parties]
+)
+def test_a_wrong_number_of_clients_is_refused_where_it_becomes_known(door):
+    with pytest.raises(PlanError, match="candidates=30, and 31 clients .* say candidates=31"):
+        door()
+
+
+def test_a_wrong_number_of_clients_costs_no_budget():
+    given, ledger = silos(), Ledger(9.0, 1e-5)
+    count = len(given.rows) + 1
+    wrong = OneShot(committee=4, corrupt_members=0, absent_members=0, drawn=VALUE, candidates=count)
+    with pytest.raises(PlanError, match=f"candidates={count}, and {count - 1} clients"):
+        summarise(given, secure_sum=wrong, budget=PrivacyBudget(2.0, 1e-6), ledger=ledger)
+    assert not ledger.history
+
+
+def drawn_parties(**other):
+    """Polled parties, of whom the drawn clients are the members."""
+    drawn = SUMS.drawn_from(CLIENTS)
+    people = {at: IDENTITIES[at] for at in drawn} | other.get("people", {})
+    cards = tuple(SealingKey.generate(who, at, epoch=1).card for at, who in people.items())
+    return SumAgreement(
+        SUMS, 1000, 2**15, CLIENTS, {at: who.public for at, who in people.items()}, cards
+    )
+
+
+def put_others_in_their_places():
+    """The operator of the file gives a drawn member's place to a person of their own."""
+    assert tuple(sorted(drawn_parties().members)) == SUMS.drawn_from(CLIENTS)
+    first = SUMS.drawn_from(CLIENTS)[0]
+    with pytest.raises(PlanError, match="not the drawn ones .* one identity in both"):
+        drawn_parties(people={first: Identity.generate()})
+
+
+def test_a_drawn_member_signs_under_the_identity_that_was_drawn():
+    put_others_in_their_places()
+
+
+def test_mutant_that_looks_at_the_ids_alone(monkeypatch):
+    check = "self.members != {member: self.clients[member] for member in drawn}"
+    without(
+        monkeypatch, SumAgreement, "_check_drawn", check, "sorted(self.members) != sorted(drawn)"
+    )
+    with pytest.raises(FOUND):
+        put_others_in_their_places()
+
+
 def test_nodes_of_an_engine_draw_their_committee():
     keys = [NodeKeys.generate(node) for node in range(30)]
     agreed = terms(sum=SUMS)
@@ -139,7 +232,9 @@ def test_a_configuration_draws(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(
         '[secure_sum]\nkind = "one-shot"\n'
-        f'options = {{ committee = 60, drawn = "{VALUE}", candidates = 100 }}\n'
+        f'options = {{ committee = 60, drawn = "{VALUE}", candidates = 1000 }}\n'
     )
     sums = build_job(load_config(path, {})).plan.secure_sum
-    assert (sums.drawn, sums.candidates, sums.committee) == (VALUE, 100, 60)
+    assert (sums.drawn, sums.candidates, sums.committee) == (VALUE, 1000, 60)
+    with pytest.raises(PlanError, match="candidates=1000, and 900 clients"):
+        build_job(load_config(path, {"data.clients": 900}))
