@@ -146,9 +146,8 @@ class MemberKeys:
         """A new key, whose number is above the last one and above all that this node was told of itself."""
         seen = SeenEpochs(self.journal, self.ages).newest(self.keys.identity.public)
         epoch = max(before + 1, seen + 1, int(self.clock()))
-        while self.journal.known(
-            self._over(epoch)
-        ):  # as after a copy of an old key, within few seconds
+        # As after a copy of an old key has come back, while the numbers are ahead of the clock.
+        while self.journal.known(self._over(epoch)):
             epoch += 1
         if self._ahead(epoch):
             # A server that uses keys up faster than time passes, or a wrong clock. The key has served, and
