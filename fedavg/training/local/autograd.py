@@ -149,17 +149,19 @@ def _like(parts: dict[str, torch.Tensor], others: Sequence[torch.Tensor]) -> lis
 def _ready(
     gradients: Sequence[torch.Tensor | None], moved: Sequence[torch.Tensor], scale: float
 ) -> list[torch.Tensor | None]:
-    """Gradients that a step may overwrite: of the right type, unscaled, and in separate memory."""
+    """Gradients that a step may overwrite: dense, of the right type, unscaled, and in separate memory."""
     ready: list[torch.Tensor | None] = []
     seen: set[int] = set()
     for part, own in zip(gradients, moved, strict=True):
         if part is None:
             ready.append(None)
             continue
-        place = part.data_ptr()
-        gradient = part.clone() if place in seen or _spread(part) else part
+        gradient = part if part.layout is torch.strided else part.to_dense()
+        place = gradient.data_ptr()
+        if place in seen or _spread(gradient):
+            gradient = gradient.clone()
         seen.add(place)
-        if gradient.dtype != own.dtype:
+        if gradient.dtype is not own.dtype:
             gradient = gradient.to(own.dtype)
         ready.append(gradient if scale == 1.0 else gradient.div(scale))
     return ready
@@ -219,8 +221,8 @@ def _gradients(
     scale: float,
     *,
     first: bool,
-) -> list[torch.Tensor | None]:
-    """The gradient of a batch's loss times `scale`; sparse gradients become dense, as updates are."""
+) -> Sequence[torch.Tensor | None]:
+    """The gradient of a batch's loss times `scale`."""
     step = job.training.step
     loss = _losses(job, batch, first=first) if step is None else _own_loss(job, step, batch)
     with stepping_back():
@@ -234,10 +236,7 @@ def _gradients(
     # A function that refers to another copy of the module computes its loss from that copy's parameters.
     if all(part is None for part in gradients):
         raise PlanError(_NOTHING_TRAINED)
-    return [
-        part.to_dense() if part is not None and part.layout != torch.strided else part
-        for part in gradients
-    ]
+    return gradients
 
 
 def _slopes(loss: torch.Tensor, batch: Batch, scale: float) -> torch.Tensor:
