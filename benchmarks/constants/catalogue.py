@@ -165,6 +165,16 @@ CONSTANTS = (
         "more clients are trained together; memory of their updates",
     ),
     Constant(
+        "fedavg.records.clipped.layers",
+        "_FORMED",
+        "fewer calls of BLAS; gradients no longer fit the cache. Changes the rounding: the same everywhere",
+    ),
+    Constant(
+        "fedavg.records.clipped.layers",
+        "_MOST",
+        "as above, for small models",
+    ),
+    Constant(
         "fedavg.simulation.worker",
         "_BOARD",
         "workers wait less for a slow reader; memory of what is unread",

@@ -21,7 +21,7 @@ from torch import nn
 from fedavg.models.zoo import channels_last
 from fedavg.records.clipped.gradients import UnitGradients, balance, clip_factors, made_up
 from fedavg.records.clipped.modules import outputs_of_rows
-from fedavg.records.clipped.pieces import has_rule, piece
+from fedavg.records.clipped.pieces import has_rule, held, piece
 from fedavg.records.clipped.portions import Portions
 from fedavg.records.clipped.windows import windowed
 from fedavg.training.compute import in_mode
@@ -41,7 +41,8 @@ __all__ = ["LayeredGradients", "fastest_gradients"]
 
 _TOLERANCE = 1e-4
 _TRIAL_CLIP = 0.3
-_AT_ONCE = 64  # units whose gradients are formed together
+_FORMED = 2**22  # numbers of gradients that are formed together, 32 MiB
+_FEWEST, _MOST = 16, 128  # units whose gradients are formed together
 
 
 class LayeredGradients:
@@ -86,8 +87,9 @@ class LayeredGradients:
         count, rows = units.weights.shape
         total = torch.zeros(self._layout.size, dtype=torch.float64)
         sides = torch.zeros(1, dtype=torch.float64)
-        for start in range(0, count, _AT_ONCE):
-            drawn = units.drawn[start : start + _AT_ONCE]
+        together = self._together(inputs, slopes, count)
+        for start in range(0, count, together):
+            drawn = units.drawn[start : start + together]
             part = slice(start * rows, (start + len(drawn)) * rows)
             pieces = [
                 piece(layer, name, inputs[layer][part], slopes[layer][part], len(drawn))
@@ -96,6 +98,18 @@ class LayeredGradients:
             norms = self._add(total, pieces, drawn, clip)
             sides += balance(norms, drawn, clip).sum()
         return (torch.cat([total, sides]) if balanced else total).numpy()
+
+    def _together(
+        self,
+        inputs: dict[nn.Module, torch.Tensor],
+        slopes: dict[nn.Module, torch.Tensor],
+        units: int,
+    ) -> int:
+        """How many units' gradients are formed at a time: a matter of shapes, and so the same everywhere."""
+        of_one = sum(
+            held(layer, name, inputs[layer], slopes[layer], units) for layer, name in self._places
+        )
+        return max(_FEWEST, min(_MOST, _FORMED // of_one))
 
     def _add(
         self, total: torch.Tensor, pieces: Sequence[Piece], drawn: torch.Tensor, clip: float

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Rule: TypeAlias = "Callable[[nn.Module, torch.Tensor, torch.Tensor, int], Piece]"
 
-__all__ = ["Piece", "has_rule", "piece"]
+__all__ = ["Piece", "has_rule", "held", "piece"]
 
 
 class Piece(Protocol):
@@ -90,9 +90,14 @@ def _finite(wide: torch.Tensor) -> torch.Tensor:
     return wide.nan_to_num_(0.0, 0.0, 0.0)
 
 
+def _are_vectors(inputs: torch.Tensor, units: int) -> bool:
+    """Whether each unit is one row, and each row one vector."""
+    return inputs.ndim == 2 and len(inputs) == units
+
+
 def _dense(layer: nn.Module, inputs: torch.Tensor, slopes: torch.Tensor, units: int) -> Piece:
     del layer
-    if inputs.ndim == 2 and len(inputs) == units:
+    if _are_vectors(inputs, units):
         return _Outer(slopes.double(), inputs.double())
     own = inputs.reshape(units, -1, inputs.shape[-1])
     each = slopes.reshape(units, -1, slopes.shape[-1]).transpose(1, 2) @ own
@@ -173,3 +178,26 @@ def piece(
         units: number of units.
     """
     return _RULES[type(layer)].of[part](layer, inputs, slopes, units)
+
+
+def held(
+    layer: nn.Module, part: str, inputs: torch.Tensor, slopes: torch.Tensor, units: int
+) -> int:
+    """How many numbers of float64 `piece` holds for each unit.
+
+    Args:
+        layer: see `piece`.
+        part: see `piece`.
+        inputs: see `piece`.
+        slopes: see `piece`.
+        units: see `piece`.
+
+    Example:
+        >>> layer, inputs, slopes = nn.Linear(500, 10), torch.zeros(4, 500), torch.zeros(4, 10)
+        >>> held(layer, "weight", inputs, slopes, 4), held(layer, "bias", inputs, slopes, 4)
+        (510, 10)
+    """
+    parameter: torch.Tensor = getattr(layer, part)
+    if parameter.ndim == 2 and _are_vectors(inputs, units):
+        return inputs.shape[1] + slopes.shape[1]
+    return parameter.numel()

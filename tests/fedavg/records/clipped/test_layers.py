@@ -10,7 +10,8 @@ from torch import nn
 from fedavg.data.dataset import Dataset
 from fedavg.losses import CrossEntropy
 from fedavg.models.layout import Layout
-from fedavg.records.clipped.gradients import UnitGradients
+from fedavg.records.clipped import layers
+from fedavg.records.clipped.gradients import UnitGradients, Units
 from fedavg.records.clipped.layers import LayeredGradients, fastest_gradients
 
 SAMPLE = Dataset(np.zeros((2, 1, 6, 6)), np.array([0, 1]))
@@ -104,3 +105,36 @@ def test_a_fast_way_that_is_wrong_is_noticed(monkeypatch):
         lambda self, units, clip, **more: honest(self, units, clip, **more) / 2,
     )
     assert chosen(built(FAST["dense"]())) is UnitGradients
+
+
+def many(count: int) -> Units:
+    torch.manual_seed(1)
+    features, labels = torch.randn(count, 1, 1, 6, 6), torch.randint(0, 3, (count, 1))
+    return Units(features, labels, torch.ones(count, 1), torch.arange(count) % 3 != 0)
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("count", [127, 128, 129, 300])
+def test_the_sum_does_not_depend_on_how_many_gradients_are_formed_together(
+    name, count, monkeypatch
+):
+    model = built(FAST[name]())
+    way = LayeredGradients(model, Layout.of(model), CrossEntropy())
+    found = way.clipped_sum(many(count), 0.1, balanced=True)
+    monkeypatch.setattr(layers, "_FEWEST", 1)
+    monkeypatch.setattr(layers, "_MOST", 1)
+    np.testing.assert_allclose(way.clipped_sum(many(count), 0.1, balanced=True), found, atol=1e-12)
+
+
+@pytest.mark.parametrize(("channels", "together"), [(8, 128), (2**12, 26), (2**13, 16)])
+def test_gradients_of_a_large_layer_are_formed_for_few_units_at_a_time(
+    channels, together, monkeypatch
+):
+    """38 numbers a channel: 128 units, or as many as have 2²² numbers, but for 16 at least."""
+    formed = []
+    honest = layers.piece
+    monkeypatch.setattr(layers, "piece", lambda *of: (formed.append(of[-1]), honest(*of))[1])
+    model = nn.Sequential(nn.Conv2d(1, channels, 6), nn.Flatten(), nn.Linear(channels, 3)).eval()
+    LayeredGradients(model, Layout.of(model), CrossEntropy()).clipped_sum(many(129), 0.1)
+    assert max(formed) == together
+    assert min(formed) == 129 % together or 129 % together == 0

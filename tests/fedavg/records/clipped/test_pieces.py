@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedavg.records.clipped.pieces import has_rule, piece
+from fedavg.records.clipped.pieces import has_rule, held, piece
 
 LAYERS = {
     "dense": (lambda: nn.Linear(6, 4), (6,)),
@@ -40,6 +40,18 @@ def test_norms_and_sums_are_those_of_autograd(name, part, rows):
     found = piece(layer, part, inputs, slopes, units)
     torch.testing.assert_close(found.squares(), wanted.square().sum(1), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(found.weighted(factors), factors @ wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("part", ["weight", "bias"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_is_held_for_a_unit_is_known_beforehand(name, part, rows):
+    make, shape = LAYERS[name]
+    layer, inputs = make(), torch.randn(4 * rows, *shape)
+    slopes = torch.randn_like(layer(inputs))
+    found = piece(layer, part, inputs, slopes, 4)
+    arrays = [getattr(found, f) for f in ("each", "slopes", "inputs") if hasattr(found, f)]
+    assert sum(array.numel() for array in arrays) == 4 * held(layer, part, inputs, slopes, 4)
 
 
 @pytest.mark.parametrize("name", LAYERS)
