@@ -95,12 +95,16 @@ def _wrapped(text: str) -> list[str]:
     )
 
 
+def _cores(count: int) -> str:
+    return "1 core" if count == 1 else f"{count} cores"
+
+
 def _machine(told: dict[str, Any]) -> str:
     machine = told["machine"]
     versions = {**machine["packages"], **told["peers"]}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"Size {told['size']}; {machine['cores']} cores, {machine['system']}, Python "
+        f"Size {told['size']}; {_cores(machine['cores'])}, {machine['system']}, Python "
         f"{machine['python']}, load {machine['load'][0]:g} at the start{'; ' if listed else ''}{listed}."
     )
 
