@@ -15,7 +15,7 @@ from secagg.committee.errors import MemberError
 from secagg.committee.member import Member
 from secagg.committee.params import CommitteeParams, drawn_corrupt
 from secagg.committee.policy import CommitteePolicy
-from secagg.committee.sealing import Committee, SealingKey, card_epoch
+from secagg.committee.sealing import Committee, SealingKey, card_epoch, card_member
 from secagg.committee.simulate import simulate_committee
 from secagg.committee.verdicts.evidence import check_rejection
 
@@ -31,6 +31,7 @@ __all__ = [
     "MemberError",
     "SealingKey",
     "card_epoch",
+    "card_member",
     "check_rejection",
     "drawn_corrupt",
     "drawn_members",

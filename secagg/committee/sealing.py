@@ -31,7 +31,15 @@ if TYPE_CHECKING:
 
     from secagg.committee.params import CommitteeParams
 
-__all__ = ["Committee", "SealingKey", "associated", "card_epoch", "pinned", "share_key"]
+__all__ = [
+    "Committee",
+    "SealingKey",
+    "associated",
+    "card_epoch",
+    "card_member",
+    "pinned",
+    "share_key",
+]
 
 _CARD = struct.Struct(f"<4sBBHII{KEY_SIZE}s{SIGNATURE_SIZE}s")
 _HEAD = (b"SAGC", 1, 1, 0)
@@ -302,6 +310,22 @@ def card_epoch(card: bytes) -> int:
         raise LocalProtocolError(f"a card takes {_CARD.size} bytes, not {len(data)}")
     *_, epoch, _, _ = _CARD.unpack(data)
     return int(epoch)
+
+
+def card_member(card: bytes) -> int:
+    """The id of the member that a card names; whether it signed the card, a `Committee` checks.
+
+    Raises:
+        LocalProtocolError: these are not the bytes of a card.
+
+    Example:
+        >>> from secagg import Identity
+        >>> card_member(SealingKey.generate(Identity.generate(), 7, epoch=3).card)
+        7
+    """
+    card_epoch(card)  # refuses what is no card
+    *_, member_id, _, _, _ = _CARD.unpack(card)
+    return int(member_id)
 
 
 def _nobodys(member_id: int, identity: bytes) -> bytes:

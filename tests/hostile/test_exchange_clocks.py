@@ -11,11 +11,12 @@ import contextlib
 
 import pytest
 
-from fedavg.adapters.exchange import MemberCards, RefusedRequestError, enrol_here
+from fedavg.adapters.exchange import Agreement, MemberCards, Node, RefusedRequestError, enrol_here
 from fedavg.adapters.exchange.ages import KeyAges
-from fedavg.adapters.exchange.messages import Request, Round, Stage
+from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage
 from fedavg.adapters.exchange.nodes import enrolment
 from fedavg.adapters.exchange.nodes import epochs as module
+from fedavg.adapters.exchange.nodes.album import CardFile, newest_of
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
 from fedavg.errors import ConfigError, RoundAbortedError
 from secagg.committee import SealingKey
@@ -24,8 +25,8 @@ from tests.hostile.mutants import FOUND, without
 from tests.hostile.test_exchange_epochs import DAY, contribute, one_sum, parties, refused
 
 HEADER = b"SAGC\x01\x01\x02\x00" + bytes(32)  # of a delivery to a member, with nothing behind it
-BRIEF = 800.0 / DAY
-"""Days after which keys are too old, where a number may be 100 s ahead of a member's clock."""
+BRIEF = 0.01
+"""Days after which keys are too old, where a number may be 108 s ahead of a member's clock."""
 
 
 def card_of(here: Parties, member: int, epoch: int) -> bytes:
@@ -90,8 +91,9 @@ def use_up():
     """Numbers that run ahead of the time would make the last of these keys one that stays young."""
     here = parties(key_days=BRIEF)
     began = here.clock()
+    here.clock = lambda: began + here.later  # of the members; time stands still for them
     said = run_away(here)
-    assert newest(here, 3) - began < 102, "the member's number ran away"
+    assert newest(here, 3) - began <= 108, "the member's number ran away"
     assert "days ahead of its clock" in said
     # Its key has served, and is gone; the sum goes on without this member, and later with it.
     assert here.keys[3].sealing.secret(newest(here, 3)) == b""
@@ -152,6 +154,73 @@ def test_x13_mutant_whose_server_forgets_which_epochs_there_were(monkeypatch):
     without(monkeypatch, MemberCards, "take", taken, "epoch >= self._held.get(member, (0,))[0]")
     with pytest.raises((*FOUND, RefusedRequestError)):
         hand_over_an_old_card()
+
+
+def begin_a_run_with_an_old_card():
+    """At the first call of a later run, a corrupt member, or a node in its name, hands an old card over."""
+    here = parties()
+    older = here.cards.held[2]
+    for number in (1, 2, 3):
+        one_sum(here, number)
+    here.cards = MemberCards(here.agreement, (), here.clock)
+    server = here.server(1000)
+    server.identified(Reply(2, (), older).to_bytes())
+    here.called(server, absent={2})
+    assert here.cards.missing == {2}
+    for node in range(6):
+        server.receive(here.contributed(node, server.request, *update(node)))
+    assert here.opened(server, absent={2}).contributors == tuple(range(6))
+
+
+def test_x13_a_run_begins_without_a_member_that_hands_over_an_old_card():
+    begin_a_run_with_an_old_card()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "check", "instead"),
+    [
+        (MemberCards, "_fresh", "and epoch >= self._newest[member]", ""),
+        (Node, "_keep", "newest != kept", "False"),
+        (Node, "_named", "Reply(self.keys.node, seen, card)", "Reply(self.keys.node, (), card)"),
+    ],
+)
+def test_x13_mutant_that_learns_nothing_of_earlier_runs(owner, name, check, instead, monkeypatch):
+    without(monkeypatch, owner, name, check, instead)
+    with pytest.raises((*FOUND, RefusedRequestError)):
+        begin_a_run_with_an_old_card()
+
+
+def show_what_nobody_signed():
+    """A corrupt node shows cards that would make honest members' cards of now ones of before."""
+    here = parties()
+    ahead = int(here.clock()) + 60
+    forged = SealingKey.generate(here.keys[5].identity, 2, epoch=ahead).card
+    altered = bytearray(here.cards.held[3])
+    altered[12:16] = ahead.to_bytes(4, "little")
+    shown = (b"", b"no card", forged, bytes(altered))
+    here.server(1).identified(Reply(5, shown, here.cards.held[5]).to_bytes())
+    assert not here.cards.missing
+
+
+def test_x13_a_node_makes_no_members_card_old():
+    show_what_nobody_signed()
+
+
+def test_x13_mutant_that_believes_what_is_shown(monkeypatch):
+    believed = "member in self.members and bool(self.signed_key(member, card))"
+    without(monkeypatch, Agreement, "has_signed", believed, "member in self.members")
+    with pytest.raises(FOUND):
+        show_what_nobody_signed()
+
+
+def test_x13_cards_lie_in_a_file_that_may_be_removed(tmp_path):
+    here = Parties(agreed=parties().agreed)
+    album, cards = CardFile(tmp_path), here.cards.held
+    assert album.cards == ()
+    album.keep(cards)
+    assert album.cards == cards
+    (tmp_path / "members.cards").write_bytes(b"x" * 130)
+    assert newest_of(cards[1:], filter(here.agreement.has_signed, album.cards)) == cards[1:]
 
 
 def hand_over_a_future_card():

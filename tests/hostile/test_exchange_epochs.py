@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from fedavg import OneShot
-from fedavg.adapters.exchange import MeanServer, MemberCards, RefusedRequestError
+from fedavg.adapters.exchange import MeanServer, MemberCards, Node, RefusedRequestError
 from fedavg.adapters.exchange.messages import Request, Stage, read_reply, read_request
 from fedavg.adapters.exchange.nodes import epochs as module
 from fedavg.adapters.exchange.sides import sum_spec
-from fedavg.errors import LocalProtocolError
+from fedavg.errors import LocalProtocolError, RoundAbortedError
 from fedavg.sums.one_shot.direct import numbers_of_vector
 from secagg import Identity
 from secagg.committee import Committee, SealingKey
@@ -128,6 +128,10 @@ def replay_an_older_key():
         with refused("of an epoch that is over, as this node has seen a later one"):
             here.contributed(node, server.request, *update(node))
     one_sum(here, 5)  # and the run goes on
+    # A server that has old cards by mistake, as that of a second run, asks for new ones.
+    with pytest.raises(RoundAbortedError):
+        server.advance()
+    assert server.missing == frozenset(range(6))
 
 
 def test_x12_a_contributor_never_goes_back_behind_an_epoch_it_has_seen():
@@ -140,15 +144,47 @@ def test_x12_mutant_whose_epochs_come_back(monkeypatch):
         replay_an_older_key()
 
 
-def one_older_key_among_new_ones():
-    """One member's older card among the others' new ones is enough to refuse."""
+def test_x12_mutant_whose_server_keeps_the_cards_of_a_sum_without_a_result(monkeypatch):
+    forgets = "self._cards.forget(self._agreement.members)"
+    without(monkeypatch, MeanServer, "advance", forgets, "pass")
+    with pytest.raises(FOUND):
+        replay_an_older_key()
+
+
+def open_and_never_contribute():
+    """Node 5 is asked as a member only; it has seen the newer keys all the same."""
     here = parties()
-    older = here.cards.held[2]
+    older = here.cards.held
+    for number in (1, 2, 3):
+        server = here.server(number)
+        here.collect(server, absent={5})
+        here.opened(server)
+    with refused("of an epoch that is over, as this node has seen a later one"):
+        here.contributed(5, contribute(here, 4, older), *update(5))
+
+
+def test_x12_a_member_notes_the_keys_of_the_sums_that_it_opens():
+    open_and_never_contribute()
+
+
+def test_x12_mutant_whose_members_note_nothing(monkeypatch):
+    noted = "self._committee(request) if self._is_member"
+    instead = "self.agreement.committee(request.cards) if self._is_member"
+    without(monkeypatch, Node, "_opened", noted, instead)
+    with pytest.raises(FOUND):
+        open_and_never_contribute()
+
+
+def one_older_key_among_new_ones():
+    """One member's older card among the others' new ones is enough to refuse, whichever member it is."""
+    here = parties()
+    older = here.cards.held
     for number in (1, 2, 3):
         one_sum(here, number)
-    mixed = [older if place == 2 else card for place, card in enumerate(here.cards.held)]
-    with refused("member 2 is of an epoch that is over"):
-        here.contributed(0, contribute(here, 4, mixed), *update(0))
+    for one in range(6):
+        mixed = [older[at] if at == one else card for at, card in enumerate(here.cards.held)]
+        with refused(f"member {one} is of an epoch that is over"):
+            here.contributed(0, contribute(here, 4 + one, mixed), *update(0))
 
 
 def contribute(here: Parties, number: int, cards) -> bytes:
@@ -163,6 +199,13 @@ def replace_cards(request: Request, cards) -> Request:
 
 def test_x12_one_older_key_among_new_ones_is_refused():
     one_older_key_among_new_ones()
+
+
+def test_x12_mutant_that_notes_all_keys_but_the_last(monkeypatch):
+    notes = "for _, who, epoch in present:"
+    without(monkeypatch, module.SeenEpochs, "enter", notes, "for _, who, epoch in present[:-1]:")
+    with pytest.raises(FOUND):
+        one_older_key_among_new_ones()
 
 
 def test_x12_mutant_that_looks_at_the_newest_key_alone(monkeypatch):
@@ -280,6 +323,27 @@ def test_x12_mutant_that_counts_no_keys(monkeypatch):
     monkeypatch.setattr(Committee, "_check_number", lambda *_: None)
     with pytest.raises(FOUND):
         withhold_many()
+
+
+def ask_those_with_a_key():
+    """A member without a key in a sum has no share: to wait for it would cost each stage its whole time."""
+    here = parties()
+    here.cards.forget([2])
+    server = here.server(1)
+    for node in range(6):
+        server.receive(here.contributed(node, server.request, *update(node)))
+    assert set(server.advance()) == {0, 1, 3, 4, 5}
+
+
+def test_x12_a_member_without_a_key_is_not_waited_for():
+    ask_those_with_a_key()
+
+
+def test_x12_mutant_that_waits_for_all_members(monkeypatch):
+    asked = "is_client(address) or _node_at(address) not in self._without_key"
+    without(monkeypatch, MeanServer, "advance", asked, "True")
+    with pytest.raises(FOUND):
+        ask_those_with_a_key()
 
 
 def test_x12_what_is_sealed_to_a_missing_key_opens_for_nobody():

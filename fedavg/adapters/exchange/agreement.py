@@ -211,6 +211,16 @@ class Agreement:
         alone = Committee(Directory({member: self.nodes[member]}), [card], epoch=None)
         return alone.epoch, alone.sealing[0]
 
+    def has_signed(self, card: bytes) -> bool:
+        """Whether the member that a card names is one of this agreement's, and has signed it."""
+        from secagg.committee import card_member  # noqa: PLC0415 - see `WITHOUT`
+
+        try:
+            member = card_member(card)
+            return member in self.members and bool(self.signed_key(member, card))
+        except SecAggError:
+            return False
+
     @functools.cached_property
     def digest(self) -> bytes:
         """32 bytes that name this agreement."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fedavg.errors import LocalProtocolError
 from secagg import SecAggError
+from secagg.committee import card_epoch, card_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,6 +90,18 @@ class MemberCards:
             self._newest[member] = epoch
             self._held[member] = epoch, public, card
 
+    def seen(self, cards: Iterable[bytes]) -> None:
+        """Learn from a node which epochs there are: earlier ones are over, and nodes would refuse them.
+
+        Args:
+            cards: cards that the node has seen; others than signed ones of members are passed over.
+        """
+        most = len(self._agreement.members)
+        for card in filter(self._agreement.has_signed, islice(cards, most)):
+            member, epoch = card_member(card), card_epoch(card)
+            if epoch - self._clock() <= self._agreement.terms.key_ages.ahead:
+                self._newest[member] = max(epoch, self._newest.get(member, 0))
+
     def forget(self, members: Iterable[int]) -> None:
         """Hold no card of members that did not answer: they may have other keys by now."""
         for member in members:
@@ -112,5 +126,7 @@ class MemberCards:
     def _fresh(self) -> frozenset[int]:
         now, ages = self._clock(), self._agreement.terms.key_ages
         return frozenset(
-            member for member, (epoch, _, _) in self._held.items() if ages.passed_on(now - epoch)
+            member
+            for member, (epoch, _, _) in self._held.items()
+            if ages.passed_on(now - epoch) and epoch >= self._newest[member]
         )

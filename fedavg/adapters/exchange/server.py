@@ -227,6 +227,7 @@ class MeanServer:
         """
         found = read_reply(reply)
         self._take_card(found)
+        self._cards.seen(found.parts)  # what nodes have seen, and a server of a new run has not
         return found.node
 
     def _take_card(self, reply: Reply) -> None:

@@ -35,6 +35,7 @@ _CLOCK = (
     "than {days} days ago. A server that keeps a node from rounds may until then give it a key that is over."
 )
 _DAY = 86400.0
+_FEWEST_DAYS = 0.01
 _SIZES = 4096  # of rounds that are tried
 _SMALLEST, _LARGEST = 1e-30, 1e30
 """Ranges beyond these overflow: the factors of smaller ones float64, the means of larger ones float32."""
@@ -177,6 +178,11 @@ class Terms:
             object.__setattr__(self, name, checks.plan.whole(name, getattr(self, name), floor))
         _text("weight", self.weight)
         object.__setattr__(self, "key_days", checks.plan.positive("key_days", self.key_days))
+        if self.key_days < _FEWEST_DAYS:
+            raise PlanError(
+                f"key_days must be at least {_FEWEST_DAYS}, not {self.key_days:g}: the clocks of the nodes "
+                "may differ by an eighth of it, and a sum must end within a quarter of it"
+            )
         object.__setattr__(self, "delta", checks.plan.proper_fraction("delta", self.delta))
         needed = max(
             self.sum.smallest_cohort(),

@@ -12,6 +12,7 @@ from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
+from fedavg.adapters.exchange.nodes.album import CardFile, newest_of
 from fedavg.adapters.exchange.nodes.contribution import Contribution
 from fedavg.adapters.exchange.nodes.epochs import MemberKeys, SeenEpochs
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE, charge, open_ledger
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from fedavg.adapters.exchange.nodes.album import Album
     from fedavg.adapters.exchange.nodes.contribution import FirstMessage
     from fedavg.adapters.exchange.nodes.ledger import Chargeable
     from fedavg.adapters.exchange.nodes.states import Shelf
@@ -56,6 +58,7 @@ class Node:
         shelf: where the client of a masked sum lies between two messages, a `StateFile`; needed for sums
             without a committee. There is room for one sum: a later one ends the part in an earlier one.
         clock: seconds since 1970, by which sealing keys become too old (`Terms.key_days`).
+        album: the members' newest cards, which the node shows to a server that calls; None to show none.
 
     Raises:
         ConfigError: the agreement knows the node by other keys, or not at all, or the ledger or the shelf is
@@ -83,6 +86,7 @@ class Node:
     ledger: Chargeable | None = field(default=None, repr=False)
     shelf: Shelf | None = field(default=None, repr=False)
     clock: Callable[[], float] = field(default=time.time, repr=False)
+    album: Album | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Node({self.keys.node}, <redacted>)"
@@ -125,7 +129,8 @@ class Node:
         shelf = StateFile(folder)
         if not agreement.terms.suspends:
             shelf.clear()  # what a sum under an earlier agreement left there
-        return cls(agreement, keys, journal, open_ledger(folder) if private else None, shelf)
+        ledger = open_ledger(folder) if private else None
+        return cls(agreement, keys, journal, ledger, shelf, album=CardFile(folder))
 
     def read(self, data: bytes, *, run: str, kind: str) -> tuple[Request, Round]:
         """Check a request against the agreement.
@@ -230,7 +235,17 @@ class Node:
             ) from None
         if found is not None:
             SeenEpochs(self.journal, self.agreement.terms.key_ages).enter(found, self.clock())
+            self._keep(request.cards)
         return found
+
+    def _keep(self, cards: tuple[bytes, ...]) -> None:
+        """Keep the newest cards, which `_committee` has verified; those of another agreement go."""
+        if self.album is None:
+            return
+        kept = self.album.cards
+        newest = newest_of(cards, filter(self.agreement.has_signed, kept))
+        if newest != kept:
+            self.album.keep(newest)
 
     @property
     def _is_member(self) -> bool:
@@ -270,7 +285,8 @@ class Node:
     def _named(self, request: Request, facts: Round) -> bytes:
         del request, facts
         card = self._own.card() if self._is_member else b""
-        return Reply(self.keys.node, (), card).to_bytes()
+        seen = self.album.cards if self.album and self.agreement.members else ()
+        return Reply(self.keys.node, seen, card).to_bytes()
 
     def _opened(self, request: Request, facts: Round) -> bytes:
         """One of a member's three answers."""

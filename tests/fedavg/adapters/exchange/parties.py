@@ -63,6 +63,16 @@ class Drawer:
         self.state = None
 
 
+class Pages:
+    """An album that lasts as long as the process."""
+
+    def __init__(self) -> None:
+        self.cards: tuple[bytes, ...] = ()
+
+    def keep(self, cards: tuple[bytes, ...]) -> None:
+        self.cards = cards
+
+
 def terms(**changes) -> Terms:
     given = {
         "sum": SUM,
@@ -101,6 +111,7 @@ class Parties:
         self.agreement = Agreement.among(self.agreed, [keys.card for keys in self.keys])
         self.journals = [Memory() for _ in self.keys]
         self.shelves = [Drawer() for _ in self.keys]
+        self.albums = [Pages() for _ in self.keys]
         self.ledgers = [Ledger(self.epsilon, 1e-5) for _ in self.keys]
         self.later = 0.0  # seconds by which all clocks are ahead
         self.cards = MemberCards(self.agreement, self.agreement.members.values(), self.clock)
@@ -111,7 +122,7 @@ class Parties:
     def node(self, node: int) -> Node:
         """A process of a node."""
         own = self.journals[node], self.ledgers[node], self.shelves[node]
-        return Node(self.agreement, self.keys[node], *own, clock=self.clock)
+        return Node(self.agreement, self.keys[node], *own, self.clock, self.albums[node])
 
     def server(
         self, number: int = 1, *, kind: str = "train", asked: int | None = None, model=MODEL

@@ -117,6 +117,8 @@ def test_the_assumptions_say_how_long_a_sealing_key_serves():
     assert "more than 7 days ago" in found.assumptions_here[0]
     with pytest.raises(PlanError, match="key_days"):
         terms(key_days=0)
+    with pytest.raises(PlanError, match="key_days must be at least 0.01"):
+        terms(key_days=0.009)
 
 
 def test_a_masked_sum_has_nodes_that_are_put_away_and_no_sealing_key():
