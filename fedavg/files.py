@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dp import DpError
-from dp.ledgers.durable import only_name
+from dp.ledgers.durable import only_name, only_writer
 from fedavg.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ __all__ = [
 ]
 
 _TITLE = b"fedavg journal 1\n"
-_DIGEST, _CHECK = (
-    64,
-    8,
-)  # hexadecimal digits of a line: SHA-256 of a fact, and CRC-32 of those digits
+# Hexadecimal digits of a line: SHA-256 of a fact, and CRC-32 of those digits.
+_DIGEST, _CHECK = 64, 8
 _LINE = _DIGEST + _CHECK + 2  # with a space and an end of line
 
 
@@ -65,7 +63,7 @@ def locked(path: Path, busy: str) -> Generator[None]:
 def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = False) -> None:
     """Write a file as a whole or not at all; the data is on the disk when this returns.
 
-    A symbolic link stays a link: the file that it points to is replaced.
+    A symbolic link stays a link: the file that it points to is replaced. Writers in one folder take turns.
 
     Args:
         path: path of the file, which is replaced if it exists.
@@ -75,7 +73,8 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
             name: a symbolic link, a hard link, or a mount of the single file is refused.
 
     Raises:
-        OSError: the file cannot be written, or it has another name and `sole` is true.
+        OSError: the file cannot be written, or it has another name and `sole` is true. The error names the
+            file; an unfinished one is removed.
     """
     if sole:
         # A rename would replace one of two names, and the other would keep the old contents.
@@ -83,17 +82,30 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o666, sole: bool = Fal
     # A link is followed first, so that the rename replaces the file that it names and not the link.
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f"{target.name}.part")
-    # A file that a crash left or somebody put there would keep its permissions, its readers and its names.
-    temporary.unlink(missing_ok=True)
+    with only_writer(target.parent) as folder:
+        # A file that a crash left or somebody put there would keep its permissions, readers and names.
+        temporary.unlink(missing_ok=True)
+        try:
+            _write_new(temporary, data, mode)
+            temporary.replace(target)
+            # The rename itself is lost in a crash until the folder is on the disk too.
+            os.fsync(folder)
+        except OSError as error:
+            # A write knows its handle only, and no file's name.
+            error.filename = (error.filename or str(path)) if error.errno else None
+            raise
+        finally:
+            # On a full disk an unfinished file would take the room that others need.
+            temporary.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
         file.write(data)
         file.flush()
         # The contents reach the disk before the new name does; otherwise a crash could leave an empty file.
         os.fsync(file.fileno())
-    temporary.replace(target)
-    # The rename itself is lost in a crash until the folder is on the disk too.
-    _sync_folder(target.parent)
 
 
 def remove_file(path: Path) -> None:

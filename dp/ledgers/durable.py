@@ -19,7 +19,7 @@ from dp.errors import InvalidParameterError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["exclusive", "only_name", "read_file", "write_file"]
+__all__ = ["exclusive", "only_name", "only_writer", "read_file", "write_file"]
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _LOOKS = 1000
@@ -108,11 +108,18 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(stream.fileno())
         only_name(target)  # again, since a name may have been added meanwhile
         Path(name).replace(target)
-    except BaseException:
+        _sync_folder(target.parent)
+    except BaseException as error:
+        # A write knows its handle only, and no file's name.
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(target)
         Path(name).unlink(missing_ok=True)
         raise
-    # A rename is durable only once its directory is on the disk.
-    folder = os.open(target.parent, os.O_RDONLY)
+
+
+def _sync_folder(path: Path) -> None:
+    """Write a folder's entries to the disk: a rename is durable only from then on."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
@@ -162,6 +169,35 @@ def exclusive(path: str | os.PathLike[str]) -> Generator[Path]:
                 yield name
                 return
             # While this process waited, a link was changed, the file was replaced, or the lock was deleted.
+
+
+@contextmanager
+def only_writer(folder: Path) -> Generator[int]:
+    """Wait until no other thread or process holds this lock of a folder (flock, so POSIX only).
+
+    The lock is for the moment in which a file is written beside another and renamed: a second writer would
+    otherwise take the unfinished file of the first away, or give it the name of the whole one.
+
+    Yields:
+        A handle of the folder, open for reading.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+    """
+    import fcntl  # noqa: PLC0415 - not on every platform
+
+    handle, process = os.open(folder, os.O_RDONLY), os.getpid()
+    try:
+        # NFS locks only what is open for writing, and no folder is: there, writers are not kept apart.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
+    finally:
+        # A process that another thread forked meanwhile has this handle too, and would keep the lock.
+        if os.getpid() == process:
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
 
 
 @contextmanager

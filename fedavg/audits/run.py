@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fedavg import checks
@@ -17,6 +16,7 @@ from fedavg.audits.records import audit_records, check_canaries
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import check_writable, replace_file
+from fedavg.runs.directory import of_records
 from fedavg.runs.records.run import record_job
 from fedavg.runs.records.settings import load_record_run
 from fedavg.simulation.faults import Faults
@@ -73,7 +73,7 @@ def audit_configured(
             raise ConfigError(f"{source} is no run directory: it holds no config.toml")
         path = out or source / "audit.json"
     check_writable(path)
-    if config_path is not None and _of_records(config_path):
+    if config_path is not None and of_records(config_path):
         found = _audited_records(
             config_path,
             console,
@@ -116,14 +116,6 @@ def _bar(console: Console) -> Progress:
         TimeRemainingColumn(),
         console=console,
     )
-
-
-def _of_records(path: Path) -> bool:
-    """Whether a configuration has the table of `fedavg records`; errors are left to its own reader."""
-    try:
-        return "records" in msgspec.toml.decode(path.read_bytes(), type=dict[str, object])
-    except (OSError, msgspec.DecodeError):
-        return False
 
 
 def _audited_records(

@@ -17,7 +17,6 @@ from fedavg.cli.privacy import AUDIT_EPILOG, AUDIT_HELP, BUDGET_EPILOG, BUDGET_H
 from fedavg.cli.records import RECORDS_EPILOG, RECORDS_HELP, records
 from fedavg.cli.stats import STATS_EPILOG, STATS_HELP, stats
 from fedavg.cli.studies import SWEEP_EPILOG, SWEEP_HELP, sweep
-from fedavg.errors import FedAvgError
 
 if TYPE_CHECKING:
     from fedavg.runs.run import Outcome
@@ -288,7 +287,7 @@ def report(
             if records_run
             else write_report(run_directory, public=public)
         )
-    except FedAvgError as error:
+    except correctable() as error:
         fail(error)
     console().print(str(path))
 

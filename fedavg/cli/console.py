@@ -5,6 +5,7 @@ A console is created when a command runs, so it has the current width of the ter
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 __all__ = ["console", "correctable", "errors", "fail", "one_or_several"]
 
 
-def correctable() -> tuple[type[FedAvgError], type[SecAggError], type[HeError], type[DpError]]:
+def correctable() -> tuple[
+    type[FedAvgError], type[SecAggError], type[HeError], type[DpError], type[OSError]
+]:
     """The errors that the user can correct: a command prints their message and exits with status 2.
+
+    Among them are those of the system, such as a full disk.
 
     An ``except`` clause calls it only when something was raised, so help and lists load none of the packages.
 
@@ -40,7 +45,7 @@ def correctable() -> tuple[type[FedAvgError], type[SecAggError], type[HeError], 
     from he import HeError  # noqa: PLC0415 - as above
     from secagg import SecAggError  # noqa: PLC0415 - as above
 
-    return FedAvgError, SecAggError, HeError, DpError
+    return FedAvgError, SecAggError, HeError, DpError, OSError
 
 
 # Characters that a terminal may obey: C0 but for tabs and ends of lines, DEL, and C1.
@@ -113,5 +118,15 @@ def fail(error: Exception) -> NoReturn:
     Args:
         error: an instance of one of `correctable()`.
     """
-    errors().print(Text.assemble(("Error: ", "bold red"), str(error)), soft_wrap=True)
+    # Nobody reads the output any more, as with "| head": the command ends without a word.
+    if isinstance(error, BrokenPipeError):
+        raise error
+    errors().print(Text.assemble(("Error: ", "bold red"), _said(error)), soft_wrap=True)
     raise typer.Exit(2) from error
+
+
+def _said(error: Exception) -> str:
+    """The message of an error, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"cannot read or write {os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

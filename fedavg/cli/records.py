@@ -100,7 +100,9 @@ def records(
     except correctable() as error:
         fail(error)
     _closing_table(summary, place)
-    # As in `fedavg run`: a run that has learnt nothing is no success.
+    # As in `fedavg run`: scripts see that a run was cut short, or has learnt nothing.
+    if summary["stopped"] == "interrupted":
+        raise typer.Exit(130)
     if not summary["steps"]:
         raise typer.Exit(3)
     if summary["unscored"] is not None:

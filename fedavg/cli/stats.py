@@ -13,7 +13,7 @@ from fedavg.cli.console import console, correctable, fail
 from fedavg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dp import Charge
     from fedavg.parts import Family
@@ -221,21 +221,19 @@ def stats(
             ledger=shared,
             label=f"stats {file.name}{_UNIT}{unit.name}",
         )
-        _write(files, found, file.name)
-        if files.schema is not None:
-            # Where people are the unit, a run that shares the ledger has people as its clients.
-            fed_schema(
-                files.schema,
-                described.schema,
-                found,
-                owner=person or client,
-                headings=described.table.columns,
-            )
     except correctable() as error:
         fail(error)
-    except OSError as error:
-        fail(ConfigError(f"cannot read or write {error.filename}: {error.strerror}"))
-    _show(files, found, file.name)
+
+    def write_fed(path: Path) -> None:
+        # Where people are the unit, a run that shares the ledger has people as its clients.
+        names = described.table.columns
+        fed_schema(path, described.schema, found, owner=person or client, headings=names)
+
+    written, unwritten = _written(files, found, file.name, write_fed)
+    # The budget is spent by now, so the figures are shown where their files cannot be written.
+    _show(written, found, file.name)
+    if unwritten is not None:
+        fail(unwritten)
 
 
 def _tell(
@@ -335,18 +333,42 @@ def _check_files(files: _Files) -> None:
             check_writable(path)
 
 
-def _write(files: _Files, found: Summary, title: str) -> None:
+def _written(
+    files: _Files, found: Summary, title: str, write_fed: Callable[[Path], None]
+) -> tuple[list[Path], Exception | None]:
+    """Write each file; return those that are written, and the first error."""
     from fedavg.files import replace_file  # noqa: PLC0415 - as above
     from fedavg.reports.statistics.page import write_statistics_page  # noqa: PLC0415 - loads plotly
 
-    write_statistics_page(files.page, found, title)
-    if files.json is not None:
-        replace_file(files.json, found.json())
-    if files.csv is not None:
-        replace_file(files.csv, found.csv().encode())
+    def write_page(path: Path) -> None:
+        write_statistics_page(path, found, title)
+
+    def write_json(path: Path) -> None:
+        replace_file(path, found.json())
+
+    def write_csv(path: Path) -> None:
+        replace_file(path, found.csv().encode())
+
+    wanted: list[tuple[Path | None, Callable[[Path], None]]] = [
+        (files.page, write_page),
+        (files.json, write_json),
+        (files.csv, write_csv),
+        (files.schema, write_fed),
+    ]
+    written: list[Path] = []
+    first: Exception | None = None
+    for path, write in wanted:
+        if path is None:
+            continue
+        try:
+            write(path)
+            written.append(path)
+        except correctable() as error:
+            first = first or error
+    return written, first
 
 
-def _show(files: _Files, found: Summary, title: str) -> None:
+def _show(written: list[Path], found: Summary, title: str) -> None:
     from fedavg.reports.statistics.table import tables  # noqa: PLC0415 - as above
     from fedavg.reports.statistics.words import guarantee  # noqa: PLC0415 - as above
 
@@ -355,6 +377,5 @@ def _show(files: _Files, found: Summary, title: str) -> None:
         out.print(table)
     for line in guarantee(found):
         out.print(Text(line), soft_wrap=True)
-    for path in (files.page, files.json, files.csv, files.schema):
-        if path is not None:
-            out.print(Text(f"Written to {path}"), soft_wrap=True)
+    for path in written:
+        out.print(Text(f"Written to {path}"), soft_wrap=True)

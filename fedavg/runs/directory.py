@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from fedavg.config.build import Config
     from fedavg.protocol.result import RoundResult
 
-__all__ = ["RunDirectory", "config_to_toml"]
+__all__ = ["RunDirectory", "config_to_toml", "of_records"]
+
+_LOCK = "run.lock"
+_BEGUN = {_LOCK, "config.toml.part"}
+"""What a start that was killed leaves before there is a run."""
 
 
 def config_to_toml(config: msgspec.Struct) -> bytes:
@@ -42,6 +46,14 @@ def _without_none(value: Any) -> Any:  # noqa: ANN401 - builtins of any depth
     if isinstance(value, dict):
         return {key: _without_none(part) for key, part in value.items() if part is not None}
     return value
+
+
+def of_records(path: Path) -> bool:
+    """Whether a configuration has the table of `fedavg records`; errors are left to its own reader."""
+    try:
+        return "records" in msgspec.toml.decode(path.read_bytes(), type=dict[str, object])
+    except (OSError, msgspec.DecodeError):
+        return False
 
 
 class RunDirectory:
@@ -71,7 +83,7 @@ class RunDirectory:
         """
         check_folder(path, "a run directory")
         try:
-            occupied = path.exists() and any(path.iterdir())
+            occupied = path.exists() and bool({entry.name for entry in path.iterdir()} - _BEGUN)
         except OSError as error:
             raise ConfigError(f"cannot use {path} as a run directory: {error.strerror}") from error
         # A folder with other files is refused: two runs in one would overwrite each other.
@@ -92,6 +104,35 @@ class RunDirectory:
         return found
 
     @contextmanager
+    def begun(self) -> Generator[None]:
+        """Lock a new directory: of two processes that found it empty, one begins a run in it.
+
+        Raises:
+            ConfigError: another process has begun a run in it meanwhile.
+        """
+        with self.locked():
+            self.check(self.path)
+            yield
+
+    @contextmanager
+    def told(self, then: str) -> Generator[None]:
+        """Name the file that the system refuses, such as on a full disk, and say how to go on.
+
+        Args:
+            then: what is kept, and what to do.
+
+        Raises:
+            CheckpointError: in place of an OSError.
+        """
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self.path
+            raise CheckpointError(
+                f"the run stopped at {where}: {error.strerror or error}; {then}"
+            ) from error
+
+    @contextmanager
     def locked(self) -> Generator[None]:
         """Lock the directory against other processes (POSIX only); the lock ends with the process.
 
@@ -100,7 +141,7 @@ class RunDirectory:
         Raises:
             ConfigError: another process runs it.
         """
-        with locked(self.path / "run.lock", f"another process is running {self.path}: wait for it"):
+        with locked(self.path / _LOCK, f"another process is running {self.path}: wait for it"):
             yield
 
     def write_config(self, config: Config) -> None:
@@ -177,11 +218,16 @@ class RunDirectory:
 
     def _append(self, name: str, row: dict[str, object]) -> None:
         line = json.dumps(_finite(row), allow_nan=False) + "\n"
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            # The line is on the disk before the next round is charged, so the log lags by one round at most.
-            os.fsync(file.fileno())
+        path = self.path / name
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                # The line is on the disk before the next round is charged, so the log lags by one round.
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = (error.filename or str(path)) if error.errno else None
+            raise
 
     def _replace(self, name: str, data: bytes) -> None:
         replace_file(self.path / name, data)

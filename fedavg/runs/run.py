@@ -24,7 +24,7 @@ from fedavg.reports.runs.ending import why_unscored
 from fedavg.reports.runs.run import write_report
 from fedavg.runs.announcement import announce
 from fedavg.runs.content import keep_content
-from fedavg.runs.directory import RunDirectory
+from fedavg.runs.directory import RunDirectory, of_records
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import Failures, bars, status_of, tell
 from fedavg.runs.scoring.baseline import unprotected
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "execute", "resume"]
 
 _RECORDED = 0  # index of the round whose bytes a report shows
+_KEPT = (
+    "everything up to the last finished round is kept. Once the system has room: fedavg resume {}"
+)
 _ENDED = ("finished", "budget", "early", NOTHING_LEARNT)
 
 
@@ -79,6 +82,7 @@ def execute(
     Raises:
         FedAvgError: the configuration is invalid; raised before anything is written. The packages' own errors
             are raised too.
+        CheckpointError: a file cannot be written, such as on a full disk; the run can be resumed.
     """
     RunDirectory.check(out)
     job = _job(load_config(config_path, overrides))
@@ -87,7 +91,7 @@ def execute(
     shared = _shared(job, out)
     announce(job, resolution, shared, console)
     directory = RunDirectory(out)
-    with directory.locked():
+    with directory.told(_KEPT.format(out)), directory.begun():
         # The resolved configuration is what a resumed run reads, so that it derives the same numbers.
         directory.write_config(_resolved(job, resolution, shared))
         return _execute(job, directory, console, None, shared)
@@ -109,7 +113,12 @@ def resume(run: Path, console: Console) -> Outcome:
         CheckpointError: the run cannot be resumed.
     """
     directory = RunDirectory.reopen(run)
-    with directory.locked():
+    if of_records(run / "config.toml"):
+        raise ConfigError(
+            f"{run} is a run of records, which is not resumed: what it charged stays in the silos' ledgers. "
+            f"Begin another one: fedavg records {run / 'config.toml'} --out …"
+        )
+    with directory.told(_KEPT.format(run)), directory.locked():
         if directory.read_summary().get("stopped") in _ENDED:
             if (run / "report.html").exists():
                 raise ConfigError(f"{run} is finished: there is nothing to resume")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
+import signal
+import threading
 
 import pytest
 
@@ -63,12 +67,73 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
     replace_file(path, b"one")
 
     def full(_handle):
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(OSError, match="no space") as caught:
         replace_file(path, b"two")
     assert path.read_bytes() == b"one"
+    assert caught.value.filename == str(path)  # a handle's error alone would name no file
+    assert list(tmp_path.iterdir()) == [path]  # nothing takes the room of a full disk
+
+
+def test_an_interrupt_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    path = tmp_path / "model"
+    replace_file(path, b"one")
+
+    def interrupted(_handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_of_one_file_take_turns(tmp_path, monkeypatch):
+    """The first waits before its rename until the second has begun, or has been seen to wait."""
+    path, begun, sync = tmp_path / "report.html", threading.Event(), files.os.fsync
+    second = threading.Thread(target=lambda: (begun.set(), replace_file(path, b"second" * 99)))
+
+    def slow(handle):
+        sync(handle)
+        if not second.ident:
+            second.start()
+            begun.wait()
+            second.join(0.3)  # without turns it has taken the unfinished file away by now
+
+    monkeypatch.setattr(files.os, "fsync", slow)
+    replace_file(path, b"first")
+    second.join()
+    assert path.read_bytes() == b"second" * 99
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_fork_in_the_midst_of_a_write_keeps_no_lock(tmp_path, monkeypatch):
+    """The child has the folder's handle and lives on; the parent's next write does not wait for it."""
+    children, sync = [], files.os.fsync
+
+    def forking(handle):
+        sync(handle)
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                signal.pause()
+                os._exit(0)
+
+    monkeypatch.setattr(files.os, "fsync", forking)
+    replace_file(tmp_path / "one", b"1")
+    try:
+        writer = multiprocessing.get_context("fork").Process(
+            target=replace_file, args=(tmp_path / "two", b"2"), daemon=True
+        )
+        writer.start()
+        writer.join(60)
+        assert writer.exitcode == 0
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
 
 
 def test_a_directory_has_one_lock_under_all_its_names(tmp_path):

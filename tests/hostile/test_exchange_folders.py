@@ -145,9 +145,8 @@ def test_x9_a_link_under_the_temporary_name_overwrites_nothing(tmp_path):
 def test_x9_mutant_that_writes_into_the_file_that_is_there(tmp_path, monkeypatch):
     import fedavg.adapters.exchange.keys as keys_module
 
-    mutant = without(
-        monkeypatch, keys_module, "replace_file", "temporary.unlink(missing_ok=True)", "pass"
-    )
+    first = "temporary.unlink(missing_ok=True)\n        try:"
+    mutant = without(monkeypatch, keys_module, "replace_file", first, "try:")
     monkeypatch.setattr(keys_module, "replace_file", mutant)
     monkeypatch.setattr(os, "O_EXCL", os.O_TRUNC)
     with pytest.raises(FOUND):

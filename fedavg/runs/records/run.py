@@ -1,9 +1,9 @@
 """One whole run that protects people or records: configuration, progress, and a run directory.
 
 The directory holds `config.toml`, `metrics.jsonl` (which may be published as far as the held-out rows may),
-`summary.json`, `model.safetensors`, `report.html`, and in `ledgers/` the budget of each silo. The ledgers
-are the silos' own; only a simulation has them in one place. A run cannot be resumed; what it charged stays
-charged.
+`model.safetensors` (of the last scored step, and at the end of the last one), `summary.json`, `report.html`,
+and in `ledgers/` the budget of each silo. The ledgers are the silos' own; only a simulation has them in one
+place. A run cannot be resumed; what it charged stays charged.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from fedavg.records.table import Silo
 from fedavg.reports.records.page import write_records_report
 from fedavg.reports.runs.ending import why_unscored
 from fedavg.runs.directory import RunDirectory, config_to_toml
+from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import bars
 from fedavg.runs.records.settings import RecordRun, data_of, load_record_run, plan_of, silos_from
 
@@ -51,6 +53,11 @@ if TYPE_CHECKING:
     from fedavg.training.evaluation import Scoring
 
 __all__ = ["RecordJob", "execute_records", "record_job"]
+
+_KEPT = (
+    "the charges so far stay in the silos' ledgers, and {} has the model of the last scored step, if there "
+    "was one; a run of records is not resumed"
+)
 
 
 def execute_records(
@@ -70,6 +77,7 @@ def execute_records(
     Raises:
         FedAvgError: the configuration is invalid; raised before anything is written. The packages' own errors
             are raised too.
+        CheckpointError: a file cannot be written, such as on a full disk; the charges so far stay.
     """
     RunDirectory.check(out)
     config = load_record_run(config_path, overrides)
@@ -79,16 +87,20 @@ def execute_records(
     job = _job(config, found)
     plan = job.plan
 
-    def begun() -> dict[int, SharedLedger]:
-        """Make the directory and the ledgers, once nothing is left that could be refused."""
-        RunDirectory(out)
-        settled = msgspec.structs.replace(config, data=found.data)
-        replace_file(out / "config.toml", config_to_toml(settled))
-        folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
-        return _ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta)
+    with ExitStack() as held:
 
-    run = job.federation(begun)
-    return _run(run, config, job.task.description, RunDirectory.reopen(out), console)
+        def begun() -> dict[int, SharedLedger]:
+            """Make the directory and the ledgers, once nothing is left that could be refused."""
+            directory = RunDirectory(out)
+            held.enter_context(directory.told(_KEPT.format(out)))
+            held.enter_context(directory.begun())
+            settled = msgspec.structs.replace(config, data=found.data)
+            replace_file(out / "config.toml", config_to_toml(settled))
+            folder = Path(config.records.ledgers) if config.records.ledgers else out / "ledgers"
+            return _ledgers(folder, found.names, plan.privacy.epsilon, plan.privacy.delta)
+
+        run = job.federation(begun)
+        return _run(run, config, job.task.description, RunDirectory.reopen(out), console)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -248,7 +260,10 @@ def _run(
                 stages.update(last.seconds)
                 if last.evaluation is not None:
                     rows.append(_row(run, last))
-                    directory.write_rows("metrics.jsonl", rows)
+                    with postponed_interrupts():
+                        # A run that is killed was charged, and is not resumed: the model is kept as it goes.
+                        directory.write_model(run.model_file())
+                        directory.write_rows("metrics.jsonl", rows)
                     first = last.evaluation.headline
                     progress.update(bar, status=f"{first.name} {first.text(first.value)}")
                 progress.update(bar, advance=1)

@@ -1,6 +1,8 @@
 """The command `fedavg stats`: exact, under noise, and what it refuses."""
 
+import errno
 import json
+import os
 import re
 
 import pytest
@@ -260,3 +262,27 @@ def test_the_names_of_silos_are_not_in_the_page(there):
     _stats("--every-row")
     page = Page((there / "statistics.html").read_text())
     assert not re.search(r"\bs[0-4]\b", page.words)
+
+
+def test_figures_that_were_paid_for_are_shown_though_a_file_cannot_be_written(there, monkeypatch):
+    """They were lost, and charged: a second try would have cost as much again."""
+    SharedLedger.create(there / "budget.json", Ledger(5.0, 1e-5))
+    sync, seen = os.fsync, []
+
+    def full(handle):
+        seen.append(handle)
+        # The charge fits, and the page; the JSON does not.
+        if (there / "s.json.part").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    files = ("--json", "s.json", "--csv", "s.csv")
+    said = _stats(*NOISY, "--ledger", "budget.json", *files, code=2)
+    assert "Written to statistics.html" in said
+    assert "Written to s.csv" in said
+    assert "Written to s.json" not in said
+    assert "Error: cannot read or write s.json: No space left on device" in said
+    assert "age" in said
+    assert len(SharedLedger(there / "budget.json").read().history) == 1
+    assert not list(there.glob("*.part"))
