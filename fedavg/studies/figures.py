@@ -84,9 +84,7 @@ def _words(key: str, value: object) -> str:
 
 def front_of(groups: Sequence[Group]) -> set[int]:
     """Indices of the groups that no other beats in accuracy and epsilon; no bound counts as infinite."""
-    # No bound is the worst epsilon, and not a missing value.
-    points = [(math.inf if g.epsilon is None else g.epsilon, g.worth) for g in groups]
-    return set(pareto_front(points))
+    return set(pareto_front([(group.told, group.worth) for group in groups]))
 
 
 def accuracy_by_epsilon(groups: Sequence[Group]) -> Picture | None:
@@ -153,7 +151,8 @@ def accuracy_by_bytes(groups: Sequence[Group]) -> Picture | None:
         key = _key(index, label_of(chosen), line=False)
         data.append(_line([group], [place], key))
         legend.append(key)
-    front = pareto_front([(group.bytes_up, group.worth) for group in best])
+    # Means of equal counts may differ in their last bit; the page prints tens of bytes.
+    front = pareto_front([(round(group.bytes_up, -1), group.worth) for group in best])
     data.append(_front([(places[index], best[index]) for index in front]))
     low, high = _ends(places)
     ticks = _decade_ticks(low, high)

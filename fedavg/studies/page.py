@@ -111,12 +111,15 @@ def _tiles(
     tiles = [("Cells", f"{len(done):,}", f"Runs that finished.{others}")]
     private = [group for group in groups if group.epsilon is not None]
     figure = table.comparison.name
-    for name, group in (
-        (f"Best {figure} at the least epsilon", _best(private, min)),
-        (f"Best {figure} at the largest epsilon", _best(private, max)),
-    ):
+    ends = [
+        ("at the least epsilon", _best(private, min)),
+        ("at the largest epsilon", _best(private, max)),
+    ]
+    if len({group.told for group in private}) == 1:
+        ends = [("with noise", ends[0][1])]
+    for where, group in ends:
         if group is not None and len(private) > 1:
-            tiles.append((name, group.by.text(group.score), _note(group)))
+            tiles.append((f"Best {figure} {where}", group.by.text(group.score), _note(group)))
     exact = [group for group in groups if not table.form.noisy(group.rows[0].settings)]
     if exact:
         best = max(exact, key=lambda group: group.worth)
@@ -125,13 +128,11 @@ def _tiles(
 
 
 def _best(groups: Sequence[Group], end: Callable[[Iterable[float]], float]) -> Group | None:
-    """The best group at the smallest or largest requested epsilon."""
+    """The best group at the smallest or largest epsilon."""
     if not groups:
         return None
-    rounded = [float(f"{group.epsilon or 0.0:.3g}") for group in groups]
-    at = end(rounded)
-    there = [group for group, epsilon in zip(groups, rounded, strict=True) if epsilon == at]
-    return max(there, key=lambda group: group.worth)
+    at = end(group.told for group in groups)
+    return max((group for group in groups if group.told == at), key=lambda group: group.worth)
 
 
 def _note(group: Group) -> str:

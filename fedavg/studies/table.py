@@ -111,6 +111,15 @@ class Group:
         return self.epsilons[self.form.words.observers.index(self.form.words.axis)]
 
     @property
+    def told(self) -> float:
+        """That epsilon as the page prints it, to three digits; infinity for no bound.
+
+        Calibrations to one budget end at numbers that differ far behind the point. Such a difference is none
+        between settings.
+        """
+        return math.inf if self.epsilon is None else float(f"{self.epsilon:.3g}")
+
+    @property
     def worth(self) -> float:
         """The mean score, with its sign changed if smaller is better."""
         return self.by.worth(self.score)

@@ -61,6 +61,7 @@ class RecordsMeasured(Measured, frozen=True, kw_only=True, tag="records"):
         sums: number of secure sums, of all groups and attempts.
         voided: number of attempts that gave no sum; each was charged.
         shortened: number of sums that no honest silos make.
+        clip: C after the last step; it differs from the setting only if it follows the median.
     """
 
     epsilon_colluding: float | None
@@ -68,6 +69,7 @@ class RecordsMeasured(Measured, frozen=True, kw_only=True, tag="records"):
     sums: int
     voided: int
     shortened: int
+    clip: float
 
 
 class RecordsTrial(msgspec.Struct, frozen=True, tag="records"):
@@ -144,6 +146,7 @@ class RecordsTrial(msgspec.Struct, frozen=True, tag="records"):
             sums=sum(run.rosters.values()),
             voided=voided,
             shortened=shortened,
+            clip=run.clip,
             stopped=run.stopped,
             bytes_up=traffic[0] / asked if asked else None,
             bytes_down=traffic[1] / asked if asked else None,
@@ -172,7 +175,7 @@ class RecordsForm:
         *("accuracy", "loss", "epsilon_release", "epsilon_server", "epsilon_colluding", "delta"),
         *("headline", "headline_value", "headline_baseline", "headline_greater", "headline_share"),
         *("baseline_rule", "baseline_accuracy", "figures"),
-        *("steps", "sums", "voided", "shortened", "stopped", "bytes_up", "bytes_down"),
+        *("steps", "sums", "voided", "shortened", "clip", "stopped", "bytes_up", "bytes_down"),
         *("seconds", "cpu_seconds"),
     )
     words = Words(

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fedavg.studies.directory import StudyDirectory
-from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, label_of
+from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
 from fedavg.studies.page import write_study_page
 from fedavg.studies.table import Row, Table, groups_of
 from tests.fedavg.support.pages import Page
@@ -83,6 +83,31 @@ def test_bytes_are_compared_where_all_else_is_equal():
     assert picture.fixed == "gaussian noise, epsilon 4"
     assert [key.label for key in picture.legend[:-1]] == ["insecure-plain", "secagg"]
     assert picture.figure["data"][-1]["y"] == pytest.approx([0.91])
+
+
+def test_epsilons_that_print_alike_decide_nothing_between_settings(tmp_path):
+    # Calibration ends a little below the budget, at another last digit for each setting.
+    rows = tuple(
+        row("gaussian", 3.0 - below, kind, 0, accuracy)
+        for below, kind, accuracy in ((1e-9, "secagg", 0.7), (0.0, "insecure-plain", 0.9))
+    )
+    groups = groups_of(Table("t", rows, 0, ("secure_sum.kind",)))
+    assert groups[0].epsilon < groups[1].epsilon
+    assert front_of(groups) == {1}
+    assert accuracy_by_epsilon(groups).figure["data"][-1]["y"] == [0.9]
+    directory = StudyDirectory(tmp_path / "out")
+    table = Table("t", rows, 0, ("secure_sum.kind",))
+    words = Page(write_study_page(directory, table).read_text()).words
+    assert "Best accuracy with noise 90.0%" in words
+    assert "at the least epsilon" not in words
+
+
+def test_bytes_that_print_alike_decide_nothing_between_sums():
+    rows = [row("gaussian", 3.0, kind, 0, 0.5) for kind in SUMS]
+    for index, changed in enumerate(rows):
+        changed.values.update(bytes_up=6000.0 + index * 1e-9, accuracy=0.5 + 0.1 * index)
+    picture = accuracy_by_bytes(groups_of(Table("t", tuple(rows), 0, ("secure_sum.kind",))))
+    assert picture.figure["data"][-1]["y"] == [0.6]
 
 
 def test_without_two_sums_there_is_no_picture_of_bytes():

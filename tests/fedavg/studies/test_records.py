@@ -76,7 +76,8 @@ def test_the_tables_have_units_three_epsilons_and_sums(done):
     assert {row["sums"] for row in rows if row["state"] == "done"} == {2}
     with (out / "cells.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    for column in ("unit", "silos", "colluders", "sums", "voided", "bytes_up", "records.clip"):
+    counts = ("unit", "silos", "colluders", "sums", "voided", "bytes_up")
+    for column in (*counts, "records.clip", "clip"):
         assert column in table[0]
     for column in ("epsilon_release", "epsilon_server", "epsilon_colluding"):
         assert float(table[0][column]) > 0
@@ -178,3 +179,12 @@ def test_a_level_is_explained_where_a_sum_hides_nothing(done):
     assert "hides no silo's sum of gradients from the server" in words
     assert "training without noise" not in words
     assert "{{" not in words
+
+
+def test_where_a_clip_that_follows_the_median_ended_is_a_column(tmp_path):
+    start = '"records.clip" = [0.5]\n'
+    grid = f'[[grid]]\n{start}[[grid]]\n"records.clip_quantile" = [0.5]\n{start}'
+    left = swept(records_study_in(tmp_path, grid), tmp_path / "out", OneProcess())
+    constant, moving = (row.values["clip"] for row in left.table.rows)
+    assert constant == 0.5
+    assert moving != 0.5
