@@ -11,6 +11,7 @@ from rich.text import Text
 from fedavg.cli.console import console, errors
 from fedavg.metrics.interface import figure_text
 from fedavg.protocol.result import NOTHING_LEARNT, figure_of_row
+from fedavg.reports.epsilons import epsilon_text
 from fedavg.reports.runs.ending import lost_rounds, of_no_use
 from fedavg.reports.runs.personal import by_another_figure
 
@@ -55,8 +56,11 @@ def _closing_table(outcome: Outcome) -> None:
     table = Table(title="Result", show_header=False, title_justify="left")
     rows = [
         *_scored(summary),
-        ("epsilon, for an observer of the released models", _number(summary["epsilon_release"])),
-        ("epsilon, for the server", _number(summary["epsilon_server"])),
+        (
+            "epsilon, for an observer of the released models",
+            epsilon_text(summary["epsilon_release"]),
+        ),
+        ("epsilon, for the server", epsilon_text(summary["epsilon_server"])),
         ("delta", f"{summary['delta']:g}" if _private(summary) else "–"),
         ("noise multiplier, claimed / added", _noise(summary)),
         ("secure sum", f"{summary['secure_sum']} ({summary['threat_model']})"),
@@ -150,10 +154,6 @@ def _fairness_table(fairness: dict[str, Any]) -> None:
         "to each client: fairness.jsonl has them one by one.",
         highlight=False,
     )
-
-
-def _number(value: float | None) -> str:
-    return "no bound" if value is None else f"{value:.2f}"
 
 
 def _noise(summary: dict[str, object]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from fedavg.cli.console import console, correctable, fail
 
@@ -171,6 +172,7 @@ def _budget(
 ) -> None:
     from fedavg.errors import PlanError  # noqa: PLC0415 - beside it
     from fedavg.plan import planner  # noqa: PLC0415 - loads scipy
+    from fedavg.plan.deltas import too_large_delta  # noqa: PLC0415 - beside it
     from fedavg.plan.planner import Scenario, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
 
     if (epsilon is None) == (noise is None):
@@ -184,6 +186,9 @@ def _budget(
     found = answer(setting, multiplier or 0.0)
     by_noise, by_round = tradeoff(setting, found.noise_multiplier)
     console().print(_answer_table(found))
+    loose = too_large_delta(setting.delta_used, setting.clients, "clients")
+    if loose:
+        console().print(Text.assemble(("Warning: ", "yellow"), f"{loose}."), highlight=False)
     _explain(found)
     console().print(_curve_table("By noise", "noise multiplier", by_noise))
     console().print(_curve_table("By rounds, with this noise", "rounds", by_round))

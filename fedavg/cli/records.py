@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from fedavg.cli.console import console, correctable, errors, fail
+from fedavg.reports.epsilons import epsilon_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,9 +123,9 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     colluding = f"epsilon, for the server with {silos} (the budget)"
     rows = [
         *((figure.name, figure.words) for figure in figures),
-        ("epsilon, for an observer of the released models", _number(three["release"])),
-        ("epsilon, for the server", _number(three["server"])),
-        (colluding, _number(three["colluding"])),
+        ("epsilon, for an observer of the released models", epsilon_text(three["release"])),
+        ("epsilon, for the server", epsilon_text(three["server"])),
+        (colluding, epsilon_text(three["colluding"])),
         ("delta", f"{three['delta']:g}"),
         ("protected unit", f"one {summary['unit']} of one silo"),
         ("noise multiplier", f"{summary['noise_multiplier']:.3f} ({summary['noise']})"),
@@ -146,7 +147,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
         "record": "A person with two records, in one silo or in two, loses more than these",
     }
     two = summary["epsilon_two_silos"]
-    bound = "" if two is None else f" (with rows in two silos: {_number(two)})"
+    bound = "" if two is None else f" (with rows in two silos: {epsilon_text(two)})"
     console().print(
         f"{more[summary['unit']]}{bound}. Epsilon hides no property of a whole silo.",
         highlight=False,
@@ -154,7 +155,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     if summary["stopped"] == "budget":
         console().print(
             f"Stopped after {summary['steps']} of {summary['steps_planned']} steps: a silo's ledger has no "
-            f"room for another. The ledgers hold at most {_number(summary['ledgers'])}, earlier runs "
+            f"room for another. The ledgers hold at most {epsilon_text(summary['ledgers'])}, earlier runs "
             "included, and keep the budget with which they were made.",
             highlight=False,
         )
@@ -175,7 +176,3 @@ def _reach(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if summary["shortened"]:
         found.append(("sums that no honest silos make", f"{summary['shortened']}, shortened"))
     return found
-
-
-def _number(value: float | None) -> str:
-    return "no bound" if value is None else f"{value:.2f}"

@@ -42,8 +42,9 @@ from fedavg.parts import load_plugins, named
 from fedavg.parts.imports import add_folder
 from fedavg.parts.nearest import explained
 from fedavg.plan.calibration import calibrated
+from fedavg.plan.deltas import usual_delta
 from fedavg.plan.feasibility import cohort_bounds, noise_to_signal
-from fedavg.plan.plan import Budget, Limits, Plan, usual_delta
+from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.remedies import enough_rate
 from fedavg.plan.resolution import resolve
 from fedavg.training.compute import Compute

@@ -15,7 +15,7 @@ from fedavg.config.effect import is_read
 from fedavg.data.settings import Chosen
 from fedavg.optimizers.local import ADAPTIVE
 from fedavg.parts import named
-from fedavg.plan.plan import usual_delta
+from fedavg.plan.deltas import usual_delta
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,12 +14,25 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["explained", "key_offered", "nearest", "offered", "options_of"]
+__all__ = ["alike", "explained", "key_offered", "nearest", "offered", "options_of"]
 
 # Share of equal letters from which a name counts as meant. One letter that is missing, doubled, wrong or
 # swapped with its neighbour keeps at least 2/3 of a name of three letters or more.
 _NEAR = 0.6
 _UNIONS = (Union, type(int | str))
+
+
+def alike(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Names that differ in upper and lower case or in blanks around them only, in groups of two or more.
+
+    Example:
+        >>> alike(["Aachen", "Bonn", "aachen "])
+        (('Aachen', 'aachen '),)
+    """
+    folded: dict[str, list[str]] = {}
+    for name in names:
+        folded.setdefault(name.strip().casefold(), []).append(name)
+    return tuple(tuple(same) for same in folded.values() if len(same) > 1)
 
 
 def nearest(name: object, known: Iterable[str], most: int = 1) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from dp import DpError
 from fedavg.algorithms.blocks.deal import dealt_bounds
 from fedavg.errors import CohortSizeError, GridError, PlanError
+from fedavg.plan.deltas import too_large_delta
 from fedavg.plan.remedies import in_words, smaller_rate
 from secagg import SecAggError
 
@@ -240,7 +241,10 @@ def warnings(resolution: Derived) -> tuple[str, ...]:
             f"({resolution.vector_length:,} parameters, cohorts of about {resolution.expected_cohort:.0f}): "
             "client-level privacy needs many clients or a small model, this one will hardly learn"
         )
-    if resolution.plan.noise is None:
+    if resolution.plan.noise is not None:
+        loose = too_large_delta(resolution.plan.budget.delta, resolution.num_clients, "clients")
+        found += [loose] if loose else []
+    else:
         skipped = skipped_share(resolution.plan, resolution.num_clients, resolution.bounds)
         if skipped > 0.01:
             found.append(f"{skipped:.0%} of the rounds will be skipped as too small")

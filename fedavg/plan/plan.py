@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fedavg.privacy.sampling import Cohort
     from fedavg.sums.interface import SecureSum
 
-__all__ = ["FAMILY_OF", "Budget", "Limits", "Plan", "usual_delta"]
+__all__ = ["FAMILY_OF", "Budget", "Limits", "Plan"]
 
 FAMILY_OF: dict[str, Family] = {
     "cohort": "cohort",
@@ -74,21 +74,6 @@ class Budget(Part, frozen=True, tag=False):
         super().__post_init__()
         checks.plan.positive_or_infinite("epsilon", self.epsilon)
         checks.plan.proper_fraction("delta", self.delta)
-
-
-def usual_delta(clients: int) -> float:
-    """The δ at which epsilon is stated where none is given: 1e-5, and less for more than 1,000 clients.
-
-    A δ should be far below 1 ÷ clients, since it allows for revealing one of them with that probability.
-
-    Args:
-        clients: number of enrolled clients.
-
-    Example:
-        >>> usual_delta(100), usual_delta(1000), usual_delta(100_000)
-        (1e-05, 1e-05, 1e-07)
-    """
-    return min(1e-5, 0.01 / clients)
 
 
 class Limits(Part, frozen=True, tag=False):

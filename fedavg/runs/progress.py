@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fedavg.reports.epsilons import epsilon_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -43,7 +45,7 @@ def status_of(result: RoundResult) -> str:
     if result.headline is not None:
         parts.append(f"{result.headline.name} {result.headline.text(result.headline.value)}")
     if result.epsilon_release is not None:
-        parts.append(f"epsilon {result.epsilon_release:.2f}")
+        parts.append(f"epsilon {epsilon_text(result.epsilon_release)}")
     return "  ".join(parts)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
+from fedavg.reports.epsilons import epsilon_text
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.records.data import read_records_run
 from fedavg.reports.records.figures import outcome_figure, time_figure
@@ -87,10 +88,6 @@ def _state(summary: RecordsSummary) -> str | None:
     return f"Interrupted: {done} are done. Everything below counts these only."
 
 
-def _number(value: float | None) -> str:
-    return "no bound" if value is None else f"{value:.2f}"
-
-
 def _silos(count: int) -> str:
     return f"{count} silo{'' if count == 1 else 's'}"
 
@@ -116,12 +113,12 @@ def _tiles(summary: RecordsSummary) -> list[tuple[str, str, str]]:
         *found,
         (
             "Epsilon, with colluding silos",
-            _number(three.colluding),
+            epsilon_text(three.colluding),
             against,
         ),
         (
             "Epsilon, released models",
-            _number(three.release),
+            epsilon_text(three.release),
             "Against anyone who sees the models alone.",
         ),
         (
@@ -142,14 +139,19 @@ def _observers(summary: RecordsSummary) -> list[tuple[str, str, str, str]]:
             "an observer",
             "the released models",
             "each" if alone else f"{n - d} of {n}",
-            _number(three.release),
+            epsilon_text(three.release),
         ),
-        ("the server", "every sum", "each" if alone else f"{n - d} of {n}", _number(three.server)),
+        (
+            "the server",
+            "every sum",
+            "each" if alone else f"{n - d} of {n}",
+            epsilon_text(three.server),
+        ),
         (
             f"the server with {_silos(c)}",
             f"every sum, and all that {_silos(c)} know{'s' if c == 1 else ''}",
             "the silo's own" if alone else f"{n - d - c} of {n}",
-            _number(three.colluding),
+            epsilon_text(three.colluding),
         ),
     ]
 
@@ -184,7 +186,7 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
         ("Work of a silo in a draw", f"padded to {summary.slots:,} {_UNITS[summary.unit]}"),
         (
             "Epsilon in the silos' ledgers",
-            f"at most {_number(summary.ledgers)}, earlier runs included",
+            f"at most {epsilon_text(summary.ledgers)}, earlier runs included",
         ),
         (
             "Attempts that gave no sum",
@@ -245,7 +247,9 @@ def _sum_share(summary: RecordsSummary) -> str | None:
 def _two_silos(summary: RecordsSummary) -> str:
     """The ε of such a person, where it is known and bounded."""
     two = summary.epsilon_two_silos
-    return "no bound is stated" if two is None else f"an epsilon of {_number(two)} at the budget"
+    return (
+        "no bound is stated" if two is None else f"an epsilon of {epsilon_text(two)} at the budget"
+    )
 
 
 def _limits(summary: RecordsSummary) -> list[str]:

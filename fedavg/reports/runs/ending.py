@@ -109,6 +109,11 @@ def of_no_use(headline: Figure, *, protected: str) -> str:
         f"The model is no better than always predicting the {headline.baseline.rule} "
         f"({headline.name} {reached} against {trivial})"
     )
+    if headline.share and headline.greater_is_better and headline.baseline.value == 1:
+        return (
+            f"{says}, and nothing can be: all held-out rows have one label. See whether the target is the "
+            "right column, and whether its classes are as declared."
+        )
     if protected:
         return (
             f"{says}. See first what `fedavg run --noise none` reaches on these rows. If that is better, the "

@@ -11,6 +11,7 @@ from fedavg.errors import ReportError
 from fedavg.files import replace_file
 from fedavg.reports import figures
 from fedavg.reports.data import read_run
+from fedavg.reports.epsilons import epsilon_text
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.runs.ending import lost_rounds
 from fedavg.reports.runs.personal import personal_part
@@ -136,7 +137,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
         scored.tile(summary, public=public),
         (
             "Epsilon for an observer of the released models",
-            _epsilon(summary.epsilon_release) if summary.rounds else _NO_VALUE,
+            epsilon_text(summary.epsilon_release) if summary.rounds else _NO_VALUE,
             _release_note(summary),
         ),
     ]
@@ -146,7 +147,7 @@ def _tiles(summary: Summary, *, public: bool) -> list[tuple[str, str, str]]:
         tiles.append(
             (
                 "Epsilon for the server",
-                _epsilon(summary.epsilon_server) if summary.rounds else _NO_VALUE,
+                epsilon_text(summary.epsilon_server) if summary.rounds else _NO_VALUE,
                 note,
             )
         )
@@ -321,10 +322,6 @@ def _noise_length(view: ServerView) -> str | None:
     if update.shape != noised.shape or not update.any() or np.array_equal(update, noised):
         return None
     return f"{np.linalg.norm(noised - update) / np.linalg.norm(update):.2g}"
-
-
-def _epsilon(value: float | None) -> str:
-    return "no bound" if value is None else f"{value:.2f}"
 
 
 def _power(base: int, exponent: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.data.tables.cells import cells_of
+from fedavg.parts.nearest import alike
 
 if TYPE_CHECKING:
     from fedavg.data.tables.reading import Table
@@ -102,12 +103,8 @@ def about_silos(silos: Silos, client: str, question: Question, *, private: bool)
         ]
     if len(few) > _SHOWN and not private:
         lines.append(f"{len(few) - _SHOWN:,} more silos have fewer than {question.min_people} rows")
-    alike: dict[str, list[str]] = {}
-    for name in silos.names:
-        alike.setdefault(name.strip().casefold(), []).append(name)
     lines += [
-        f"{', '.join(map(repr, same))} differ in upper and lower case only, and are separate silos"
-        for same in alike.values()
-        if len(same) > 1
+        f"{', '.join(map(repr, same))} differ in upper and lower case or blanks only, and are separate silos"
+        for same in alike(silos.names)
     ]
     return lines

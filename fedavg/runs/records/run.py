@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 import numpy as np
+from rich.text import Text
 
 from dp import Ledger, SharedLedger
 from fedavg.config.builders.models import spec_of
@@ -37,6 +38,7 @@ from fedavg.reports.runs.ending import why_unscored
 from fedavg.runs.directory import RunDirectory, config_to_toml
 from fedavg.runs.interrupts import postponed_interrupts
 from fedavg.runs.progress import bars
+from fedavg.runs.records.notes import about_names, about_people, cautions
 from fedavg.runs.records.settings import RecordRun, data_of, load_record_run, plan_of, silos_from
 
 if TYPE_CHECKING:
@@ -82,10 +84,12 @@ def execute_records(
     RunDirectory.check(out)
     config = load_record_run(config_path, overrides)
     found = _gathered(config)
-    for note in (*found.task.notes, *found.notes):
-        console.print(note, highlight=False)
+    for note in (*found.task.notes, *found.notes, *about_people(config, found.silos)):
+        console.print(note, highlight=False, markup=False)
     job = _job(config, found)
     plan = job.plan
+    for caution in cautions(plan.privacy):
+        console.print(Text.assemble(("Warning: ", "yellow"), caution), highlight=False)
 
     with ExitStack() as held:
 
@@ -210,16 +214,18 @@ def _of_column(config: RecordRun, loaded: Loaded) -> _Gathered:
     skew = data.feature_skew
     clients = skew_features(clients, skew, strength=data.feature_strength, seed=config.seed)
     people = examples.owners if config.records.unit == "person" else None
+    if people is not None and len(present) > len(people[1]):
+        raise ConfigError(
+            f"{config.records.silo!r} (records.silo) has more values to train on than {data.client!r} "
+            "(data.client) has: are the column of silos and that of persons mistaken for one another?"
+        )
     silos = {
         number: Silo(clients[number], None if people is None else people[0][piece])
         for number, piece in enumerate(pieces)
     }
-    nameless = int((codes < 0).sum())
-    said = (
-        f"{nameless:,} rows to train on have no value in {config.records.silo!r}: they are left out"
-    )
     called = {number: names[code] for number, code in enumerate(present)}
-    return _Gathered(silos, called, task, data, own=True, notes=(said,) if nameless else ())
+    said = about_names(config.records.silo, names, called.values(), int((codes < 0).sum()))
+    return _Gathered(silos, called, task, data, own=True, notes=said)
 
 
 def _ledgers(

@@ -229,7 +229,7 @@ def test_silos_that_may_be_none_are_named_before_the_sum(there):
     (there / "t.csv").write_text("site,who,age,dose,sex,ward\n" + ROWS + "S1,p1,30,1,F,x\n")
     said = _stats("--every-row", "--column", "age")
     assert "'S1' is a silo of few rows: 1" in said
-    assert "'S1', 's1' differ in upper and lower case only" in said
+    assert "'S1', 's1' differ in upper and lower case or blanks only" in said
 
 
 def test_under_noise_nothing_is_said_of_the_rows(there):
@@ -239,7 +239,7 @@ def test_under_noise_nothing_is_said_of_the_rows(there):
     said = _stats(*NOISY)
     assert "few rows" not in said
     assert "left out" not in said
-    assert "differ in upper and lower case only" in said  # names of silos are public
+    assert "differ in upper and lower case or blanks only" in said  # names of silos are public
     assert "below zero are shown as 0" in said
 
 

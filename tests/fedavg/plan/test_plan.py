@@ -281,6 +281,8 @@ def test_a_large_model_over_few_clients_warns():
         plan_with(encoding=FixedPoint(0.5, 12)), **(POPULATION | {"vector_length": 199_210})
     )
     assert "hardly learn" in large.warnings[0]
+    loose = resolve(plan_with(budget=Budget(delta=0.1)), **POPULATION)
+    assert "delta = 0.1 is not below 1 ÷ " in loose.warnings[0]
 
 
 def test_the_digest_follows_every_part():

@@ -23,7 +23,8 @@ from fedavg.config.settings import Config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
-from fedavg.plan.plan import Budget, Plan, usual_delta
+from fedavg.plan.deltas import usual_delta
+from fedavg.plan.plan import Budget, Plan
 from fedavg.plan.planner import MECHANISMS, Scenario, answer, curve, noise_for, tradeoff
 from fedavg.plan.resolution import resolve
 from fedavg.plan.unbounded import why_no_bound

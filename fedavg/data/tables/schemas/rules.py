@@ -17,6 +17,7 @@ from fedavg.data.tables.columns import Boolean, Category, Date, Identifier, Igno
 from fedavg.data.tables.columns.category import bucket_of, listed
 from fedavg.data.tables.columns.date import ISO
 from fedavg.data.tables.files import file_advice
+from fedavg.parts.nearest import alike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -339,12 +340,9 @@ def _category(profile: Profile) -> Guess | None:
     if profile.names_rows and len(words) > 10:
         return None
     advice: list[str] = []
-    folded: dict[str, list[str]] = {}
-    for word in words:
-        folded.setdefault(word.lower(), []).append(word)
-    alike = [same for same in folded.values() if len(same) > 1]
-    if alike:
-        advice.append(f"{listed(alike[0])} differ in upper and lower case only")
+    same = alike(words)
+    if same:
+        advice.append(f"{listed(same[0])} differ in upper and lower case or blanks only")
     return Guess(Category(categories=words), f"{len(words)} words", tuple(advice))
 
 

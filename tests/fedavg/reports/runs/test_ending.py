@@ -41,3 +41,11 @@ def test_a_model_that_is_no_better_is_said_to_be_so(figure, says):
 )
 def test_of_a_better_model_and_of_an_undefined_figure_nothing_is_said(figure):
     assert of_no_use(figure, protected="") == of_no_use(figure, protected="clients") == ""
+
+
+def test_where_all_rows_have_one_label_no_advice_on_noise_is_given():
+    figure = Figure("accuracy", 1.0, Baseline("majority class", 1.0), True, False, share=True)
+    for protected in ("", "persons"):
+        says = of_no_use(figure, protected=protected)
+        assert "nothing can be: all held-out rows have one label" in says
+        assert "noise" not in says

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from dp import SharedLedger
 from fedavg.cli import app
+from fedavg.data.partitions.split import held_out
 from fedavg.records.federation import RecordFederation
 from fedavg.runs.records import run as module
 from tests.e2e.small import blobs_in
@@ -204,6 +205,59 @@ def test_the_hospitals_of_a_table_are_the_silos(tmp_path, monkeypatch):
     people = [set(silo.person.tolist()) for silo in silos.values()]
     assert sum(map(len, people)) == len(set().union(*people)) <= 80
     assert "rows to train on have no value in 'hospital': they are left out" in printed
+
+
+BY_HOSPITAL = ('unit = "person"', 'silo = "hospital"')
+
+
+def appended(path, *lines):
+    path.write_text("\n".join([path.read_text(), *lines]))
+
+
+def test_rows_of_persons_that_are_left_out_and_scored_persons_are_said(tmp_path):
+    status, printed = invoked(visits_in(tmp_path, *BY_HOSPITAL), "--out", tmp_path / "one")
+    said = " ".join(printed.split())
+    assert status == 0, printed
+    assert "left out: at most 1 row of each person in a silo may enter (records.rows = 1)" in said
+    assert "rows of the same persons are trained on and scored on" in said
+    settings = visits_in(tmp_path, *BY_HOSPITAL, "rows = 3")
+    appended(settings, 'split = "client"')
+    status, printed = invoked(settings, "--out", tmp_path / "all")
+    assert status == 0, printed
+    assert "left out: at most" not in printed
+    assert "trained on and scored on" not in printed
+
+
+def test_a_hospital_without_rows_to_train_on_and_one_under_two_names_are_named(tmp_path):
+    settings = visits_in(tmp_path, *BY_HOSPITAL, "rows = 3")
+    appended(settings, 'split = "client"')
+    people = np.array([f"only{number}" for number in range(60)])
+    held = held_out(None, (np.arange(60), tuple(people)), fraction=0.2, seed=0)
+    (tmp_path / "visits.csv").open("a").write(f"\n{people[held][0]},E,30,no\np0,a / 1,30,no")
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    said = " ".join(printed.split())
+    assert status == 0, printed
+    assert "'E': no row to train on" in said
+    assert "no silo of the run, which has 5" in said
+    assert "'A / 1', 'a / 1' differ in upper and lower case or blanks only" in said
+
+
+def test_columns_of_silos_and_persons_that_are_mistaken_for_one_another_are_asked_about(tmp_path):
+    keys = ('unit = "person"', 'silo = "patient"', "rows = 90")
+    settings = visits_in(tmp_path, *keys, client='client = "hospital"')
+    schema = tmp_path / "visits.schema.toml"
+    schema.write_text(schema.read_text().replace("columns.hospital", "columns.patient"))
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 2
+    assert "the column of silos and that of persons mistaken for one another?" in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_delta_that_promises_hardly_anything_is_called_so(settings, tmp_path):
+    status, printed = invoked(settings, "--delta", "0.1", "--out", tmp_path / "run")
+    assert status == 0, printed
+    assert "Warning: delta = 0.1 is not below 1 ÷ 120 records of a silo (max_units)" in printed
+    assert "Warning" not in invoked(settings, "--out", tmp_path / "other")[1]
 
 
 def test_a_column_of_silos_serves_records_too(tmp_path):
