@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORDS_EPILOG", "RECORDS_HELP", "records"]
 
+_SAME = 1e-3  # brackets of one ε differ by less
+
 RECORDS_HELP = """Protect people or records across a few silos, in place of whole clients.
 
 CONFIG is a TOML file with a table "records"; without one, the built-in example runs. Options override it.
@@ -126,6 +128,7 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
         ("epsilon, for an observer of the released models", epsilon_text(three["release"])),
         ("epsilon, for the server", epsilon_text(three["server"])),
         (colluding, epsilon_text(three["colluding"])),
+        *_ledgers(summary),
         ("delta", f"{three['delta']:g}"),
         ("protected unit", f"one {summary['unit']} of one silo"),
         ("noise multiplier", f"{summary['noise_multiplier']:.3f} ({summary['noise']})"),
@@ -159,6 +162,16 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
             "included, and keep the budget with which they were made.",
             highlight=False,
         )
+
+
+def _ledgers(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the silos' ledgers hold, where earlier runs are in them."""
+    held, own = summary["ledgers"], summary["epsilon"]["colluding"]
+    if held is None or own is None or held <= own * (1 + _SAME):
+        return []
+    return [
+        ("epsilon in the silos' ledgers, earlier runs included", f"at most {epsilon_text(held)}")
+    ]
 
 
 def _clip(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

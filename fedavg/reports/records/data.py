@@ -75,6 +75,9 @@ class RecordsSummary(msgspec.Struct, frozen=True):
     noise_overhead: float
     secure_sum: str
     epsilon_two_silos: float | None = None
+    rate: float | None = None
+    rows: _Count = 1
+    divisor: float | None = None
     clip: float | None = None
     clip_told: str = ""
     task: str = "records of silos"

@@ -158,8 +158,12 @@ def _observers(summary: RecordsSummary) -> list[tuple[str, str, str, str]]:
 
 def _clip(summary: RecordsSummary) -> list[tuple[str, str]]:
     """Where a clip that follows the median has come to, and what it costs."""
-    if not summary.clip_told or summary.clip is None:
+    if summary.clip is None:
         return []
+    if not summary.clip_told:
+        return [
+            ("Clip", f"{summary.clip:.3g}, constant: the longest gradient of one {summary.unit}")
+        ]
     told = summary.clip_told[:1].upper() + summary.clip_told[1:]
     return [("Clip", f"{summary.clip:.3g} after the last step. {told}.")]
 
@@ -173,6 +177,7 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
         ("Protected unit", f"one {summary.unit} of one silo"),
         ("Silos", f"{n}, of which {missing} may be missing from a sum"),
         ("Parameters", f"{summary.parameters:,}"),
+        *_draws(summary),
         ("Noise", f"multiplier {summary.noise_multiplier:.3f}, {summary.noise}"),
         (
             "Against one trusted party",
@@ -193,6 +198,20 @@ def _facts(summary: RecordsSummary) -> list[tuple[str, str]]:
             f"{summary.voided}, each of them charged" if summary.voided else "none",
         ),
     ]
+
+
+def _draws(summary: RecordsSummary) -> list[tuple[str, str]]:
+    """What enters a step, by public constants."""
+    if summary.rate is None or summary.divisor is None:
+        return []
+    found = [
+        ("Drawn in a step", f"each {summary.unit} with probability {summary.rate:g}"),
+        ("A step's sum is divided by", f"{summary.divisor:g}"),
+    ]
+    if summary.unit == "person":
+        said = f"at most {summary.rows}; further ones are left out, by chance, for the whole run"
+        found.insert(1, ("Rows of one person", said))
+    return found
 
 
 def _groups(summary: RecordsSummary) -> list[tuple[str, str]]:

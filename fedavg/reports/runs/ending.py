@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["lost_rounds", "of_no_use", "why_unscored"]
 
 _LISTED = 6
+_FOR_NUMBERS = " For numbers to predict, try a tenth of the learning rate first."
 
 
 def lost_rounds(skipped: Sequence[int], rounds: int, *, private: bool) -> str:
@@ -118,7 +119,8 @@ def of_no_use(headline: Figure, *, protected: str) -> str:
         return (
             f"{says}. See first what `fedavg run --noise none` reaches on these rows. If that is better, the "
             f"noise is too strong for them: more {protected}, a larger epsilon or fewer parameters help. The "
-            "training may also be too short, its steps too long, or bounds much wider than the values."
+            "training may also be too short, its steps too long ([server] lr), or bounds much wider than the "
+            f"values.{'' if headline.share else _FOR_NUMBERS}"
         )
     # Shares are of decisions: a model may rank rows of a rare class well, and never decide for it.
     ranks = (

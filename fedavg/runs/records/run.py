@@ -299,10 +299,14 @@ def _announcement(run: RecordFederation) -> str:
     if found.plan.robust is not None:
         groups = f" in {len(found.sizes)} groups of {' or '.join(map(str, sorted({*found.sizes})))}"
     moves = f"; {found.clip_told}" if found.clip_told else ""
+    few = ""
+    if privacy.by_person:
+        few = f" with at most {privacy.rows} row{'' if privacy.rows == 1 else 's'}"
     return (
-        f"{found.silos} silos{groups}; one {privacy.unit} is drawn with probability {privacy.rate:g} in each "
-        f"of {found.plan.steps} steps; the noise multiplier is {found.noise_multiplier:.3f}, and a sum has "
-        f"{found.noise_overhead:.2f} times as much noise, since colluding silos know their own shares{moves}"
+        f"{found.silos} silos{groups}; one {privacy.unit} is drawn{few} with probability {privacy.rate:g} in "
+        f"each of {found.plan.steps} steps, whose sum is divided by {found.plan.divisor:g}; the noise "
+        f"multiplier is {found.noise_multiplier:.3f}, and a sum has {found.noise_overhead:.2f} times as much "
+        f"noise, since colluding silos know their own shares{moves}"
     )
 
 
@@ -338,6 +342,9 @@ def _summary(
         "unscored": why_unscored(rows, next(iter(kept), None), counted="step", rates="[server] lr"),
         "epsilon": three,
         "epsilon_two_silos": _finite(run.epsilon_two_silos),
+        "rate": privacy.rate,
+        "rows": privacy.rows,
+        "divisor": found.plan.divisor,
         "noise": privacy.noise,
         "noise_multiplier": found.noise_multiplier,
         "noise_overhead": found.noise_overhead,

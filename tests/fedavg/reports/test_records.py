@@ -91,6 +91,18 @@ def test_the_page_says_who_loses_what_to_whom(tmp_path):
     assert "Epsilon covers the models. It does not cover figures on held-out rows" in page.words
 
 
+def test_what_enters_a_step_is_in_the_page(tmp_path):
+    run_in(tmp_path)
+    summary = SUMMARY | {"rate": 0.05, "rows": 4, "divisor": 270.0, "clip": 0.5}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    words = Page(write_records_report(tmp_path).read_text()).words
+    assert "Drawn in a step each person with probability 0.05" in words
+    assert "Rows of one person at most 4; further ones are left out" in words
+    assert "A step's sum is divided by 270" in words
+    assert "Clip 0.5, constant" in words
+    assert "Drawn in a step" not in page_of(tmp_path).words  # a run of an earlier version
+
+
 def test_names_from_the_data_are_text(tmp_path):
     page_of(tmp_path)
     assert "<b>ten</b>" not in (tmp_path / "report.html").read_text()

@@ -28,6 +28,7 @@ def test_a_model_that_is_no_better_is_said_to_be_so(figure, says):
     noisy = of_no_use(figure, protected="persons")
     assert says in noisy
     assert "more persons, a larger epsilon" in noisy
+    assert ("a tenth of the learning rate" in noisy) != figure.share
 
 
 @pytest.mark.parametrize(

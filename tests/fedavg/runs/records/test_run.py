@@ -133,6 +133,17 @@ def test_silos_that_have_spent_their_budget_stop_the_next_run(settings, tmp_path
     assert "a silo's ledger has no room for another. The ledgers hold at most " in printed
     one, two = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("one", "two"))
     assert two["ledgers"] == one["ledgers"] > 3.5
+    assert f"earlier runs included │ at most {two['ledgers']:.2f}" in " ".join(printed.split())
+
+
+def test_a_run_of_new_ledgers_says_nothing_of_earlier_runs(settings, tmp_path):
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 0, printed
+    assert "earlier runs included" not in printed
+    assert (
+        "one record is drawn with probability 0.2 in each of 3 steps, whose sum is divided by 96"
+        in (" ".join(printed.split()))
+    )
 
 
 @pytest.mark.parametrize(
