@@ -111,14 +111,19 @@ def _steps(job: TrainingJob) -> NDArray[np.float64]:
     descent = Descent(job.training, job.lr, begun, *acting)
     # bfloat16 has the range of float32, so only float16 needs a scale.
     scale = _Scale(on=job.compute.precision == "float16")
-    for index, batch in enumerate(_batches(job)):
-        gradients = _gradients(job, parameters, batch, scale.value, first=index == 0)
+
+    def advance(batch: Batch, *, first: bool) -> None:
+        """One step. With its end the gradients are free, and the next ones take their place in the cache."""
+        gradients = _gradients(job, parameters, batch, scale.value, first=first)
         with torch.no_grad():
             ready = _ready(gradients, moved, scale.value)
             if scale.takes(ready):
                 descent.step(moved, ready)
             for part, own in halved:
                 part.copy_(own)
+
+    for index, batch in enumerate(_batches(job)):
+        advance(batch, first=index == 0)
     return _change(begun, moved)
 
 
