@@ -333,6 +333,7 @@ def ask_those_with_a_key():
     for node in range(6):
         server.receive(here.contributed(node, server.request, *update(node)))
     assert set(server.advance()) == {0, 1, 3, 4, 5}
+    assert not here.cards.missing  # its contribution brought its card, for the next sum
 
 
 def test_x12_a_member_without_a_key_is_not_waited_for():
@@ -342,6 +343,13 @@ def test_x12_a_member_without_a_key_is_not_waited_for():
 def test_x12_mutant_that_waits_for_all_members(monkeypatch):
     asked = "is_client(address) or _node_at(address) not in self._without_key"
     without(monkeypatch, MeanServer, "advance", asked, "True")
+    with pytest.raises(FOUND):
+        ask_those_with_a_key()
+
+
+def test_x12_mutant_whose_contributions_bring_no_card(monkeypatch):
+    card = "self._own.present() if self._is_member"
+    without(monkeypatch, Node, "join", card, 'b"" if self._is_member')
     with pytest.raises(FOUND):
         ask_those_with_a_key()
 

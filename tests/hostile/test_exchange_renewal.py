@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from fedavg.adapters.exchange import Node, RefusedRequestError, enrol_here
 from fedavg.adapters.exchange.nodes import epochs as module
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
+from fedavg.adapters.exchange.sealing import HeldKeys
 from fedavg.errors import ConfigError, RoundAbortedError
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.test_exchange_epochs import DAY, SUM, one_sum, parties
@@ -198,6 +200,42 @@ def test_x12_keys_that_cannot_be_kept_stop_the_answer(monkeypatch):
     here.collect(server)
     with pytest.raises(ConfigError, match="disk"):
         here.opened(server)
+
+
+# Two processes at once --------------------------------------------------------------------------------
+
+
+class Guarded(HeldKeys):
+    """Keys that nobody may look at or change without the lock."""
+
+    def __getattribute__(self, name):
+        if name in ("epochs", "secret", "put", "keep_only"):
+            assert super().__getattribute__("_lock").locked(), f"{name} without the lock"
+        return super().__getattribute__(name)
+
+
+def act_under_the_lock(here: Parties) -> None:
+    own = here.node(0)._own
+    key = here.keys[0].key_of(here.keys[0].sealing.epochs()[0])
+    guarded = replace(here.keys[0], sealing=Guarded(here.keys[0].sealing._secrets))
+    own = replace(own, keys=guarded)
+    own.present()
+    own.card()
+    own.used(b"a sum", key.public)
+    own.renew()
+
+
+def test_x12_two_processes_of_a_member_do_not_meet_in_its_keys():
+    act_under_the_lock(parties())
+
+
+@pytest.mark.parametrize("name", ["present", "card", "used", "renew"])
+def test_x12_mutant_without_the_lock(name, monkeypatch):
+    monkeypatch.setattr(module, "nullcontext", contextlib.nullcontext, raising=False)
+    lock = "self.keys.sealing.locked()"
+    without(monkeypatch, module.MemberKeys, name, lock, "nullcontext()")
+    with pytest.raises(FOUND):
+        act_under_the_lock(parties())
 
 
 # In folders -------------------------------------------------------------------------------------------

@@ -65,6 +65,15 @@ def test_a_file_with_another_name_is_refused(own):
         SealingFolder(own.parent).secret(7)
 
 
+def test_no_key_is_written_through_a_link(tmp_path):
+    """Somebody who may write into the folder guesses the name of the next key, and would get the key."""
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "sealing-8").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="symbolic link"):
+        SealingFolder(tmp_path).put(8, bytes(32))
+    assert not elsewhere.exists()
+
+
 def test_a_lock_follows_no_link_and_makes_no_file_elsewhere(tmp_path):
     elsewhere, lock = tmp_path / "elsewhere", tmp_path / "sealing.lock"
     lock.symlink_to(elsewhere)
