@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
+
 import numpy as np
 import pytest
 
@@ -20,6 +23,7 @@ from secagg.committee import (
     Member,
     MemberError,
     SealingKey,
+    sealing,
 )
 from secagg.crypto.keys import acceptable_agreement_key
 from tests.hostile.mutants import FOUND, without
@@ -103,6 +107,50 @@ def test_mutant_whose_name_has_no_epochs(monkeypatch):
     without(monkeypatch, Committee, "_root", "at, of is not None, of or 0", "at, True, 0")
     with pytest.raises(FOUND):
         names()
+
+
+def tagged(label, *parts):
+    hashed = hashlib.sha256(b"secagg v2 " + label + b"\0")
+    for part in parts:
+        hashed.update(struct.pack("<Q", len(part)) + part)
+    return hashed.digest()
+
+
+def written_anew():
+    """docs/protocol.md, "Messages of a committee", with none of the package's code: key and name."""
+    committee = Committee(MEMBERS, CARDS[1:], epoch=None, absent=1)
+    identities = [WHO[i].public for i in range(5)]
+    tries = (
+        tagged(b"no sealing key", struct.pack("<II", 0, attempt), identities[0])
+        for attempt in range(200)
+    )
+    cleared = (key[:-1] + bytes([key[-1] & 0x7F]) for key in tries)
+    keys = [next(filter(acceptable_agreement_key, cleared)), *(key.public for key in KEYS[1:])]
+    assert committee.sealing == tuple(keys)
+    epochs = [(0, 0), *((1, key.epoch) for key in KEYS[1:])]
+    entries = b"".join(
+        struct.pack("<IBI", i, *epochs[i]) + identities[i] + keys[i] for i in range(5)
+    )
+    assert committee.root == tagged(b"committee of epochs", entries)
+    last = Committee(MEMBERS, CARDS[:-1], epoch=None, absent=1).sealing[-1]
+    assert last[:31] == tagged(b"no sealing key", struct.pack("<II", 4, 0), identities[4])[:31]
+
+
+def test_a_committee_of_epochs_is_what_the_page_says():
+    written_anew()
+
+
+def test_mutant_whose_keys_of_nobody_name_no_member(monkeypatch):
+    named = 'struct.pack("<II", member_id, attempt)'
+    without(monkeypatch, sealing, "_nobodys", named, 'struct.pack("<II", 0, attempt)')
+    with pytest.raises(FOUND):
+        written_anew()
+
+
+def test_nobody_may_be_absent_where_all_share_an_epoch():
+    cards = [SealingKey.generate(WHO[i], i, epoch=3).card for i in range(5)]
+    with pytest.raises(LocalProtocolError, match="4 cards were given for 5 members"):
+        Committee(MEMBERS, cards[1:], epoch=3, absent=1)
 
 
 def test_one_epoch_has_the_name_that_it_had():
