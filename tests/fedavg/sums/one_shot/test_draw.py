@@ -50,6 +50,11 @@ def test_the_bound_is_the_exact_tail():
         assert more_than(bad) <= Fraction(1, 2**40) < more_than(bad - 1)
 
 
+def test_a_share_of_the_clients_is_rounded_up():
+    assert Draw(VALUE, 35, 0.1).corrupt == 4
+    assert Draw(VALUE, 100, 0.07).corrupt == 7  # 0.07 · 100 is above 7 in float64
+
+
 def test_corrupt_members_are_those_of_the_tail_at_least():
     assert SUMS._way.params(SUMS.key_spec(SPEC)).corrupt == 3  # all that there are in 30
     asked = OneShot(committee=20, absent_members=1, corrupt_members=5, drawn=VALUE, candidates=30)
