@@ -27,6 +27,7 @@ __all__ = ["SumAgreement"]
 
 _DIGEST = 32  # bytes of a SHA-256
 _BEGUN = b"an epoch of the members' sealing keys has begun "
+_OVER = b"the epoch of this sealing key is over "
 
 
 class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,7 +166,14 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         }
 
     def newest_epoch(self, journal: Facts) -> int:
-        """The newest epoch in which the owner of a journal took part; 0 for none."""
+        """The newest epoch in which the owner of a journal took part; 0 for none.
+
+        Under another agreement with some of the same keys it is above all epochs whose keys are over.
+        """
+        over = (card_epoch(card) + 1 for card in self.cards if journal.known(_OVER + card))
+        return max(self._newest_begun(journal), *over, 0)
+
+    def _newest_begun(self, journal: Facts) -> int:
         names = self._epochs
         return max((epoch for epoch in names if journal.known(_BEGUN + names[epoch])), default=0)
 
@@ -173,8 +181,8 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Record that a party takes part in a round; from then on earlier epochs are over for it.
 
         The record outlives the process: after a restart, too, a client seals nothing to a key of an earlier
-        epoch, which a thief may have, and a member signs and answers nothing there. It names the members'
-        keys, so it holds for every agreement that has the same cards.
+        epoch, which a thief may have, and a member signs and answers nothing there. It names each of the
+        members' keys, so it holds for every agreement that has one of these cards.
 
         Args:
             number: number of the round.
@@ -204,13 +212,18 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"round {number} is of epoch {epoch}, and the members have sealing keys for {len(names)} "
                 f"epochs of {rounds} rounds; enrol again, with new keys"
             )
-        newest = self.newest_epoch(journal)
+        newest = self._newest_begun(journal)
+        if any(journal.known(_OVER + card) for card in self.cards if card_epoch(card) == epoch):
+            newest = max(newest, epoch + 1)
         if epoch < newest:
             raise LocalProtocolError(
                 f"round {number} is of epoch {epoch} of the members' sealing keys, which is over since this "
                 f"party took part in epoch {newest}: what is sealed to such keys, a thief may open"
             )
-        if epoch > newest:
+        if not journal.known(_BEGUN + names[epoch]):
+            for card in self.cards:
+                if card_epoch(card) < epoch:
+                    journal.add(_OVER + card)
             journal.add(_BEGUN + names[epoch])
         return epoch
 

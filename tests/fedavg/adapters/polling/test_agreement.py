@@ -7,11 +7,12 @@ import pytest
 
 from fedavg import OneShot, SecAgg, errors
 from fedavg.adapters.polling import SumAgreement, content_digest
+from fedavg.adapters.polling.agreement import _OVER
 from fedavg.errors import PlanError, WireFormatError
 from fedavg.sums.interface import FIRST_OPENER
 from fedavg.sums.others import MemoryJournal
 from secagg import Identity, LocalProtocolError, UnsafeParametersError
-from secagg.committee import MemberError
+from secagg.committee import MemberError, SealingKey, card_member
 from tests.fedavg.adapters.polling.agreed import (
     CLIENTS,
     LENGTH,
@@ -20,6 +21,7 @@ from tests.fedavg.adapters.polling.agreed import (
     SEALING,
     agreement,
 )
+from tests.hostile.mutants import FOUND, without
 
 KNOWN = {i: who.public for i, who in CLIENTS.items()}
 PEOPLE = {j: who.public for j, who in MEMBERS.items()}
@@ -142,8 +144,73 @@ def test_a_new_file_with_the_same_keys_brings_no_epoch_back():
     more = msgspec.structs.replace(agreed, clients={**KNOWN, 6: Identity.generate().public})
     with pytest.raises(errors.LocalProtocolError, match="epoch 1"):
         more.enter(1, journal)
+
+
+def name_fewer_epochs():
+    """A new file has the members' first keys again, and not the later ones: what is over stays over."""
+    agreed, journal = agreement(), MemoryJournal()
+    agreed.enter(10, journal)
     anew = msgspec.structs.replace(agreed, cards=CARDS)
-    assert anew.newest_epoch(journal) == 0  # it has none of the later keys
+    assert anew.newest_epoch(journal) == 2
+    with pytest.raises(errors.LocalProtocolError, match="round 1 is of epoch 1 .* which is over"):
+        anew.enter(1, journal)
+
+
+def name_one_key_again():
+    """One member has a new identity, and the cards of all others are those of before."""
+    agreed, journal, who = agreement(), MemoryJournal(), Identity.generate()
+    agreed.enter(10, journal)
+    fresh = [SealingKey.generate(who, 0, epoch=epoch).card for epoch in (1, 2, 3)]
+    others = [card for card in agreed.cards if card_member(card)]
+    people = {**PEOPLE, 0: who.public}
+    anew = msgspec.structs.replace(agreed, members=people, cards=(*fresh, *others))
+    with pytest.raises(errors.LocalProtocolError, match="round 1 is of epoch 1 .* which is over"):
+        anew.enter(1, journal)
+    assert anew.enter(10, journal) == 2
+
+
+@pytest.mark.parametrize("attack", [name_fewer_epochs, name_one_key_again])
+def test_a_new_file_with_some_of_the_keys_brings_no_epoch_back(attack):
+    attack()
+
+
+@pytest.mark.parametrize("attack", [name_fewer_epochs, name_one_key_again])
+def test_mutant_that_knows_sets_of_keys_alone(attack, monkeypatch):
+    without(monkeypatch, SumAgreement, "enter", "journal.add(_OVER + card)", "pass")
+    with pytest.raises(FOUND):
+        attack()
+
+
+def test_new_keys_of_the_same_members_begin_at_their_first_epoch():
+    agreed, journal = agreement(), MemoryJournal()
+    agreed.enter(29, journal)
+    fresh = tuple(
+        SealingKey.generate(who, j, epoch=epoch).card
+        for j, who in MEMBERS.items()
+        for epoch in (1, 2)
+    )
+    anew = msgspec.structs.replace(agreed, cards=fresh)
+    assert (anew.newest_epoch(journal), anew.enter(1, journal)) == (0, 1)
+
+
+def test_a_record_that_was_broken_off_is_finished():
+    """A process ended between the facts about the keys of before and that of the epoch."""
+    agreed, whole = agreement(), MemoryJournal()
+
+    class Ending(MemoryJournal):
+        left = 4
+
+        def add(self, fact):
+            self.left -= 1
+            if not self.left:
+                raise OSError("the process ends")
+            return super().add(fact)
+
+    journal = Ending()
+    with pytest.raises(OSError, match="ends"):
+        agreed.enter(10, journal)
+    assert agreed.enter(10, journal) == agreed.enter(10, whole) == 2
+    assert all(journal.known(_OVER + card) for card in CARDS)
 
 
 def test_sums_without_members_have_no_epochs():
