@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
+from fedavg.errors import JournalError
 from fedavg.sums.interface import KEY_HOLDER
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class Facts(Protocol):
 
 
 class MemoryJournal:
-    """A journal that lasts as long as the process.
+    """A journal that lasts as long as the process, and is of no use in a fork of it.
 
     Example:
         >>> journal = MemoryJournal()
@@ -42,9 +44,19 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._facts: dict[bytes, object] = {}
+        self._process = os.getpid()
 
     def add(self, fact: bytes, /) -> bool:
-        """Record a fact; True if it is new. One atomic step, for threads."""
+        """Record a fact; True if it is new. One atomic step, for threads.
+
+        Raises:
+            JournalError: this is a fork, in which what happens once would happen once more.
+        """
+        if self._process != os.getpid():
+            raise JournalError(
+                "this journal is in the memory of another process, from which this one was forked: make the "
+                "parties after the fork, or use a fedavg.FileJournal"
+            )
         mark = object()
         return self._facts.setdefault(fact, mark) is mark
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -179,7 +180,7 @@ class SecretContext(_Member):
         True
     """
 
-    __slots__ = ("_decryptor", "_opened", "_secret_key")
+    __slots__ = ("_decryptor", "_opened", "_process", "_secret_key")
 
     @leaving_nothing
     def __init__(self, params: Params, secret_key: NDArray[np.uint64]) -> None:
@@ -196,6 +197,7 @@ class SecretContext(_Member):
         self._decryptor = Decryptor(secret_key)
         self._secret_key = secret_key
         self._opened: dict[bytes, object] = {}
+        self._process = os.getpid()  # a fork would copy what was opened, and then go its own way
 
     @classmethod
     @leaving_nothing
@@ -267,6 +269,18 @@ class SecretContext(_Member):
         if self._opened.setdefault(context_hash, claim := object()) is not claim:
             raise LocalProtocolError(
                 "a sum of this round was opened already; a second one is refused"
+            )
+
+    def check_process(self) -> None:
+        """Refuse a fork: it does not know what was opened elsewhere, and nobody else what it opens.
+
+        Raises:
+            LocalProtocolError: this is another process than the one that made the object.
+        """
+        if self._process != os.getpid():
+            raise LocalProtocolError(
+                "this key belongs to another process, from which this one was forked, and neither knows "
+                "which rounds the other opens: give all key holders one journal"
             )
 
 

@@ -49,7 +49,7 @@ class KeyHolder:
     contributor, with all its chunks. The linear tag proves this, and the server cannot create one. Two sums
     of a round could have a client's input as their difference, so the second one is refused, even by another
     `KeyHolder` of the same `SecretContext`. With a `journal` this holds beyond the end of the process: key
-    holders that share it, in any process, open a round once.
+    holders that share it, in any process, open a round once. Without one, a fork of the process opens none.
 
     The round counts as opened from the moment before the sum is decrypted, even if it then turns out that a
     client sent values out of range. The reason is that the inputs may decide whether an opening fails, so
@@ -125,7 +125,8 @@ class KeyHolder:
             RemoteProtocolError: there are too few or too many contributors, or the vector length is not the
                 declared one; after the round counts as opened: the sum has values that no honest client
                 sends.
-            LocalProtocolError: a sum of this round was opened already, or `chunks` are no chunks.
+            LocalProtocolError: a sum of this round was opened already, this is a fork of the process that
+                made the secret context and there is no journal, or `chunks` are no chunks.
         """
         sums: list[NDArray[np.uint64]] = []
         first: SumChunk | None = None
@@ -149,6 +150,8 @@ class KeyHolder:
 
     def _claim(self) -> None:
         """Record that the round is being opened, in this process and then durably."""
+        if self._journal is None:
+            self._secret.check_process()
         # If the journal fails, the fact may be written nevertheless: the round stays claimed here.
         self._secret.claim_opening(self._context)
         fact = b"he opened" + self._secret.public().fingerprint + self._context

@@ -1,8 +1,12 @@
 """C4, C5: what the key holder opens, and what a server that makes up sums would learn."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 
+import fedavg
 import he
 from he.coding.words import pack_words, restore_low_bits, unpack_words
 from he.crypto.tags import UploadName
@@ -287,6 +291,46 @@ def test_without_the_claim_the_difference_shows_an_input(monkeypatch):
     attack, subset, vectors = subset_sums()
     difference = attack.open(attack.chunks).total - attack.open(subset).total
     assert np.array_equal(difference, vectors[2])
+
+
+def opened_in_a_fork(holder, chunks):
+    """The opened sum, or the refusal, of a key holder that was copied by fork."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writing, str(holder.decrypt(chunks).total.tolist()).encode())
+        except he.LocalProtocolError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        return file.read()
+
+
+def test_c9_a_fork_opens_no_second_sum(tmp_path):
+    """Servers fork their workers: two of them opened two sums of one round."""
+    attack, subset, vectors = subset_sums()
+    holder = KeyHolder(attack.secret, min_clients=2, context=attack.context)
+    assert "from which this one was forked" in opened_in_a_fork(holder, subset)
+    assert np.array_equal(holder.decrypt(attack.chunks).total, vectors.sum(axis=0))
+    # With a journal that all processes share, one of them opens the round.
+    attack, subset, vectors = subset_sums()
+    journal = fedavg.FileJournal(tmp_path / "opened")
+    holder = KeyHolder(attack.secret, min_clients=2, context=attack.context, journal=journal)
+    assert opened_in_a_fork(holder, attack.chunks) == str(vectors.sum(axis=0).tolist())
+    with pytest.raises(he.LocalProtocolError, match="the journal says"):
+        holder.decrypt(subset)
+
+
+def test_c9_mutant_that_opens_in_a_fork(monkeypatch):
+    monkeypatch.setattr("he.crypto.context.SecretContext.check_process", lambda _: None)
+    attack, subset, vectors = subset_sums()
+    holder = KeyHolder(attack.secret, min_clients=2, context=attack.context)
+    other = np.array(json.loads(opened_in_a_fork(holder, subset)))
+    assert np.array_equal(holder.decrypt(attack.chunks).total - other, vectors[2])
 
 
 def test_a_refused_sum_does_not_use_up_the_round():
