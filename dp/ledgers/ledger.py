@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -80,7 +81,7 @@ class Ledger:
         1.9931
     """
 
-    __slots__ = ("_accountant", "_delta", "_epsilon", "_history", "_lock")
+    __slots__ = ("_accountant", "_delta", "_epsilon", "_history", "_lock", "_process")
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class Ledger:
         self._accountant = Accountant(relation)
         self._history: tuple[Charge, ...] = ()
         self._lock = threading.Lock()
+        self._process = os.getpid()  # a fork would copy the budget
 
     def __reduce__(self) -> NoReturn:
         # A copy has all that is left, and so has the original: together they would spend it twice.
@@ -133,8 +135,14 @@ class Ledger:
         Raises:
             BudgetExhaustedError: the certified upper ε would exceed the budget; nothing was recorded.
             UnsupportedEventError: no theorem covers the event; nothing was recorded.
+            InvalidParameterError: this is a fork of the process that made the ledger.
         """
         entry = Charge(event, count, label)
+        if self._process != os.getpid():
+            raise InvalidParameterError(
+                "this ledger belongs to another process, from which this one was forked, and both would "
+                "spend what is left: make it after the fork, or share a file with SharedLedger"
+            )
         # Check and record are one step: two threads cannot both spend what is left.
         with self._lock:
             grown = self._accountant.compose(event, count)

@@ -8,6 +8,8 @@ import pickle
 import pytest
 
 from dp import Accountant, BudgetExhaustedError, GaussianEvent, InvalidParameterError, Ledger
+from tests.hostile.mutants import FOUND, without
+from tests.hostile.test_dp_ledger_crashes import in_a_process
 
 EVENT = GaussianEvent(8.0)
 BUDGET = 2.0
@@ -44,3 +46,29 @@ def test_d12_mutant_that_may_be_copied_spends_its_budget_twice(monkeypatch):
     monkeypatch.setattr(Ledger, "__reduce__", object.__reduce__)
     ledger = Ledger(BUDGET, 1e-5)
     assert epsilon_of(spent(ledger, copy.copy(ledger))) > 1.4 * BUDGET
+
+
+def releases_of_a_fork(ledger: Ledger) -> int:
+    """Releases until a copy by fork is exhausted; 0 if the copy refuses."""
+
+    def work() -> int:
+        try:
+            return spent(ledger)
+        except InvalidParameterError:
+            return 0
+
+    return in_a_process(work)
+
+
+def test_d12_a_fork_of_a_ledger_spends_nothing():
+    """A server that forks its workers gave each of them the whole budget."""
+    ledger = Ledger(BUDGET, 1e-5)
+    ledger.charge(EVENT)
+    assert epsilon_of(1 + releases_of_a_fork(ledger) + spent(ledger)) <= BUDGET
+    assert in_a_process(lambda: spent(Ledger(BUDGET, 1e-5))) > 1  # made after the fork
+
+
+def test_d12_mutant_that_spends_in_a_fork(monkeypatch):
+    without(monkeypatch, Ledger, "charge", "self._process != os.getpid()")
+    with pytest.raises(FOUND):
+        test_d12_a_fork_of_a_ledger_spends_nothing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import math
 import multiprocessing
 import os
@@ -19,6 +21,7 @@ from dp import (
     gaussian_epsilon,
 )
 from dp.ledgers import shared
+from dp.ledgers.durable import only_writer
 from dp.ledgers.ledger import Charge
 from dp.ledgers.shared import SharedLedger
 
@@ -87,6 +90,38 @@ def test_a_crash_while_writing_leaves_the_old_ledger(tmp_path, monkeypatch):
         ledger.save(path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["ledger.json"]
+
+
+def test_a_full_disk_names_the_ledger(tmp_path, monkeypatch):
+    """A write knows its handle only: the error had no file, and a folder may hold many ledgers."""
+    path = tmp_path / "ledger.json"
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"No space left on device: .*{path.name}"):
+        Ledger(3.0, 1e-5).save(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_ledger_is_not_charged_in_a_fork(monkeypatch):
+    ledger, own = Ledger(3.0, 1e-5), os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: own + 1)
+    with pytest.raises(InvalidParameterError, match="from which this one was forked"):
+        ledger.charge(EVENT)
+    assert ledger.history == ()
+    Ledger(3.0, 1e-5).charge(EVENT)  # made here
+
+
+def test_a_fork_does_not_release_a_folder_that_its_parent_holds(tmp_path, monkeypatch):
+    released, own, lock = [], os.getpid(), fcntl.flock
+    monkeypatch.setattr(
+        fcntl, "flock", lambda handle, how: (released.append(how), lock(handle, how))
+    )
+    with only_writer(tmp_path):
+        monkeypatch.setattr(os, "getpid", lambda: own + 1)
+    assert released == [fcntl.LOCK_EX]
 
 
 def test_damaged_and_missing_files_are_refused(tmp_path):
