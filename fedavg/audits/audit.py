@@ -33,6 +33,7 @@ from fedavg.audits.evidence import (
     FALSE_ALARM,
     FEWEST_CANARIES,
     as_json,
+    fitting,
     refutations_of,
     verdict_of,
 )
@@ -200,12 +201,9 @@ def audit_plan(
     # The number of parameters is only known once the model has been built and set up.
     parameters = Federation(model, members, plan).layout.size
     _check_length(plan, parameters)
-    count = min(1000, parameters // 2) if canaries is None else canaries
-    if not FEWEST_CANARIES <= count <= parameters:
-        raise PlanError(
-            f"{count} canaries do not fit: between {FEWEST_CANARIES} and {parameters}, one for each "
-            "parameter, do"
-        )
+    usual = min(1000, max(FEWEST_CANARIES, parameters // 2))
+    count = usual if canaries is None else canaries
+    fitting(count, parameters, f"each parameter of the model ({parameters:,})")
     # Fair coins of the operating system make the count of correct guesses binomial, if nothing leaks.
     coins = fair_coins(count)
     directions = unit_canaries(count, parameters)

@@ -6,17 +6,47 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
+from fedavg.errors import PlanError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dp.audit import NoiseCheck
 
-__all__ = ["FALSE_ALARM", "FEWEST_CANARIES", "as_json", "refutations_of", "verdict_of"]
+__all__ = ["FALSE_ALARM", "FEWEST_CANARIES", "as_json", "fitting", "refutations_of", "verdict_of"]
 
 FALSE_ALARM = 1e-6
 """Probability with which one check refutes a claim that holds."""
 FEWEST_CANARIES = 40
 """With fewer canaries, no number of correct guesses is evidence."""
+
+
+def fitting(count: int, most: int, what: str) -> int:
+    """A number of canaries that a plan has room for.
+
+    Args:
+        count: the number.
+        most: the largest number.
+        what: what each canary takes up, such as "each parameter of the model".
+
+    Raises:
+        PlanError: there are fewer than 40, or more than `most`.
+
+    Example:
+        >>> fitting(40, 36, "each of 36 parameters")
+        Traceback (most recent call last):
+        fedavg.errors.PlanError: no audit fits: it takes 40 canaries or more, and at most 36, one for each ...
+    """
+    if most < FEWEST_CANARIES:
+        raise PlanError(
+            f"no audit fits: it takes {FEWEST_CANARIES} canaries or more, and at most {most}, one for "
+            f"{what}, have room: audit a larger model or plan"
+        )
+    if not FEWEST_CANARIES <= count <= most:
+        raise PlanError(
+            f"{count} canaries do not fit: between {FEWEST_CANARIES} and {most} do, one for {what}"
+        )
+    return count
 
 
 def refutations_of(

@@ -30,8 +30,8 @@ from fedavg.audits.claim import claimed_curve, gaussian_like
 from fedavg.audits.clients import InTheClear
 from fedavg.audits.evidence import (
     FALSE_ALARM,
-    FEWEST_CANARIES,
     as_json,
+    fitting,
     refutations_of,
     verdict_of,
 )
@@ -251,11 +251,7 @@ def _within(canaries: int | None, most: int, what: str) -> int:
     count = (
         min(_MOST_CANARIES, most) if canaries is None else checks.plan.whole("canaries", canaries)
     )
-    if not FEWEST_CANARIES <= count <= most:
-        raise PlanError(
-            f"{count} canaries do not fit: between {FEWEST_CANARIES} and {most} do, one for {what}"
-        )
-    return count
+    return fitting(count, most, what)
 
 
 class _Attack:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,8 @@ from fedavg.reports.epsilons import epsilon_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from fedavg.records.federation import RecordFederation
 
 __all__ = ["RECORDS_EPILOG", "RECORDS_HELP", "records"]
 
@@ -28,6 +31,8 @@ RECORDS_EPILOG = """Examples:
 fedavg records                                        ten silos with records of images, one or two minutes
 
 fedavg records --epsilon 1 --steps 200                less may be lost, in more steps
+
+fedavg records CONFIG.toml --dry-run                  checks it; the noise and every epsilon, at no charge
 
 fedavg records CONFIG.toml --out runs/clinics         all settings from a file
 """
@@ -76,6 +81,13 @@ def records(
     model: Annotated[str | None, typer.Option(help="Built-in name, or module:function.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to create.")] = None,
     seed: Annotated[int | None, typer.Option(help="Public seed of split and weights.")] = None,
+    dry_run: Annotated[  # noqa: FBT002 - a command-line flag
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything, and print the noise and every epsilon; run, charge and write nothing.",
+        ),
+    ] = False,
 ) -> None:
     """See RECORDS_HELP."""
     overrides: dict[str, object] = {
@@ -95,10 +107,13 @@ def records(
     }
     # Options that were not given must not replace settings of the file.
     chosen = {key: value for key, value in overrides.items() if value is not None}
-    from fedavg.runs.records.run import execute_records  # noqa: PLC0415 - loads torch
+    from fedavg.runs.records.run import execute_records, planned_records  # noqa: PLC0415 - loads torch
 
     place = out or Path("runs") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     try:
+        if dry_run:
+            _planned_table(planned_records(config, chosen, console()))
+            return
         summary = execute_records(config, chosen, place, console())
     except correctable() as error:
         fail(error)
@@ -113,6 +128,40 @@ def records(
         raise typer.Exit(3)
 
 
+def _planned_table(run: RecordFederation) -> None:
+    """What all steps would cost, if no silo is ever missing."""
+    from rich.table import Table  # noqa: PLC0415 - help starts without it
+
+    found, three = run.resolution, run.planned_epsilons()
+    table = Table(title="Planned", show_header=False, title_justify="left")
+    two = (
+        "no bound" if three.colluding is None else epsilon_text(found.in_silos(2, found.plan.steps))
+    )
+    for name, value in (
+        *_three(asdict(three)),
+        (f"the last, of a {found.plan.privacy.unit} with rows in two silos", two),
+        ("delta", f"{three.delta:g}"),
+        ("noise multiplier", f"{found.noise_multiplier:.3f} ({found.plan.privacy.noise})"),
+        ("secure sum", f"{found.plan.secure_sum.kind}, {found.silos} silos"),
+        ("parameters", f"{found.vector_length:,}"),
+        ("steps", str(found.plan.steps)),
+        ("work of a silo in a draw", f"{found.most_units:,} {found.plan.privacy.unit}s"),
+    ):
+        table.add_row(name, value)
+    console().print(table)
+    console().print("Nothing was run, charged or written.", highlight=False)
+
+
+def _three(three: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The three epsilons, each with its observer."""
+    silos = "1 silo" if three["colluders"] == 1 else f"{three['colluders']} silos"
+    return [
+        ("epsilon, for an observer of the released models", epsilon_text(three["release"])),
+        ("epsilon, for the server", epsilon_text(three["server"])),
+        (f"epsilon, for the server with {silos} (the budget)", epsilon_text(three["colluding"])),
+    ]
+
+
 def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
     from rich.table import Table  # noqa: PLC0415 - help starts without it
 
@@ -121,13 +170,9 @@ def _closing_table(summary: Mapping[str, Any], place: Path) -> None:
 
     table = Table(title="Result", show_header=False, title_justify="left")
     figures, three = list(map(figure_of_row, summary["figures"])), summary["epsilon"]
-    silos = "1 silo" if three["colluders"] == 1 else f"{three['colluders']} silos"
-    colluding = f"epsilon, for the server with {silos} (the budget)"
     rows = [
         *((figure.name, figure.words) for figure in figures),
-        ("epsilon, for an observer of the released models", epsilon_text(three["release"])),
-        ("epsilon, for the server", epsilon_text(three["server"])),
-        (colluding, epsilon_text(three["colluding"])),
+        *_three(three),
         *_ledgers(summary),
         ("delta", f"{three['delta']:g}"),
         ("protected unit", f"one {summary['unit']} of one silo"),

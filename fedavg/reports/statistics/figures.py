@@ -143,9 +143,15 @@ def missing_figure(summary: Summary) -> dict[str, Any]:
 
 
 def cross_figure(table: CrossTable) -> dict[str, Any]:
-    """A contingency table in colours, as shares of each row; withheld cells have none."""
+    """A contingency table in colours, as shares of each row.
+
+    Withheld cells have none, and neither has a row of counts that noise alone may have made.
+    """
     shares: list[list[float | None]] = []
     for row in table.rows:
+        if all(value.low is not None and value.low <= 0 for value in row):
+            shares.append([None] * len(row))
+            continue
         total = sum(max(value.value or 0.0, 0.0) for value in row)
         shares.append(
             [

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from fedavg.records.privacy import RecordPlan
     from fedavg.training.evaluation import Scoring
 
-__all__ = ["RecordJob", "execute_records", "record_job"]
+__all__ = ["RecordJob", "execute_records", "planned_records", "record_job"]
 
 _KEPT = (
     "the charges so far stay in the silos' ledgers, and {} has the model of the last scored step, if there "
@@ -83,13 +83,8 @@ def execute_records(
     """
     RunDirectory.check(out)
     config = load_record_run(config_path, overrides)
-    found = _gathered(config)
-    for note in (*found.task.notes, *found.notes, *about_people(config, found.silos)):
-        console.print(note, highlight=False, markup=False)
-    job = _job(config, found)
+    found, job = _told(config, console)
     plan = job.plan
-    for caution in cautions(plan.privacy):
-        console.print(Text.assemble(("Warning: ", "yellow"), caution), highlight=False)
 
     with ExitStack() as held:
 
@@ -105,6 +100,41 @@ def execute_records(
 
         run = job.federation(begun)
         return _run(run, config, job.task.description, RunDirectory.reopen(out), console)
+
+
+def planned_records(
+    config_path: Path | None, overrides: Mapping[str, object], console: Console
+) -> RecordFederation:
+    """Check everything that a run would check, and print what it would print before its first step.
+
+    Nothing is run, charged or written, and ledgers of earlier runs are not read.
+
+    Args:
+        config_path: TOML file, or None for the built-in example.
+        overrides: dotted keys that override its settings.
+        console: console for what is said.
+
+    Returns:
+        The federation, with new budgets in memory.
+
+    Raises:
+        FedAvgError: as `execute_records`.
+    """
+    _, job = _told(load_record_run(config_path, overrides), console)
+    run = job.federation()
+    console.print(_announcement(run), highlight=False)
+    return run
+
+
+def _told(config: RecordRun, console: Console) -> tuple[_Gathered, RecordJob]:
+    """The silos and the plan, after everything is said that the data and the plan give cause to."""
+    found = _gathered(config)
+    for note in (*found.task.notes, *found.notes, *about_people(config, found.silos)):
+        console.print(note, highlight=False, markup=False)
+    job = _job(config, found)
+    for caution in cautions(job.plan.privacy):
+        console.print(Text.assemble(("Warning: ", "yellow"), caution), highlight=False)
+    return found, job
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from dp import DpError
-from fedavg.errors import FedAvgError
+from fedavg.errors import ConfigError, FedAvgError
+from fedavg.parts.nearest import nearest
 from fedavg.studies.trials.clients import (
     CLIENTS,
     ClientsDerived,
@@ -47,9 +48,19 @@ def form_of(keys: Iterable[str]) -> AnyForm:
     Args:
         keys: dotted keys, or names of tables.
 
+    Raises:
+        ConfigError: a table is unknown, and has nearly the name of one that decides the form.
+
     Example:
         >>> form_of(["records.epsilon", "steps"]) is RECORDS, form_of(["rounds"]) is CLIENTS
         (True, True)
     """
     tables = {key.partition(".")[0] for key in keys}
-    return next(form for form in FORMS if required(form.root) <= tables)
+    found = next(form for form in FORMS if required(form.root) <= tables)
+    # Otherwise every key of the meant form would be unknown, and another one would be named.
+    deciding = {name for form in FORMS for name in required(form.root)} - tables
+    for table in sorted(tables - set(found.root.__struct_fields__)):
+        meant = nearest(table, deciding)
+        if meant:
+            raise ConfigError(f"unknown key {table!r}. Do you mean {meant[0]!r}?")
+    return found

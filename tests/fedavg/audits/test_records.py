@@ -59,6 +59,11 @@ def test_the_number_of_canaries_is_bounded_by_the_silo_and_the_model():
     for count, most in ((39, 100), (101, 100)):
         with pytest.raises(PlanError, match=rf"{count} canaries do not fit: between 40 and {most}"):
             audit_records(nn.Linear(40, 5), silos(), plan(max_units=100), canaries=count)
+    # The bounds of a model that has room for no audit at all are no range.
+    with pytest.raises(
+        PlanError, match="no audit fits: it takes 40 canaries or more, and at most 20"
+    ):
+        audit_records(nn.Linear(40, 5), silos(), plan(max_units=20))
     with pytest.raises(PlanError, match="canaries must be"):
         audit_records(nn.Linear(40, 5), silos(), plan(), canaries=True)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from fedavg import InsecurePlain
 from fedavg.errors import ReportError
-from fedavg.reports.statistics.figures import column_figure, missing_figure
+from fedavg.reports.statistics.figures import column_figure, cross_figure, missing_figure
 from fedavg.reports.statistics.page import write_statistics_page
 from fedavg.reports.statistics.table import tables
 from fedavg.statistics import (
@@ -21,7 +21,7 @@ from fedavg.statistics import (
     Variable,
     summarise,
 )
-from fedavg.statistics.summary import Cell, ColumnSummary, Figure
+from fedavg.statistics.summary import Cell, ColumnSummary, CrossTable, Figure
 from tests.fedavg.support.pages import Page
 from tests.fedavg.support.silos import silos
 
@@ -50,6 +50,14 @@ def test_the_page_draws_every_column_and_says_how_it_was_taken(tmp_path, budget)
     assert ("Epsilon" in page.words) == (budget is not None)
     assert "Where the guarantee ends" in page.words
     assert ("What each part takes of the budget" in page.words) == (budget is not None)
+
+
+def test_shares_of_a_row_that_noise_alone_may_have_made_are_not_drawn():
+    noise = (Figure(148.0, -67.0, 363.0), Figure(-40.0, -255.0, 175.0))
+    there = (Figure(900.0, 700.0, 1100.0), Figure(100.0, -115.0, 315.0))
+    exact = (Figure(0.0), Figure(0.0))
+    table = CrossTable("a", "b", ("other", "yes", "no"), ("x", "y"), (noise, there, exact))
+    assert cross_figure(table)["data"][0]["z"] == [[None, None], [0.9, 0.1], [0.0, 0.0]]
 
 
 def test_withheld_counts_are_marked_and_not_drawn(tmp_path):

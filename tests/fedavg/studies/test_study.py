@@ -105,6 +105,8 @@ def test_a_base_may_be_a_runs_configuration(tmp_path):
         ('[grid]\n"privaci.epsilon" = [1]\n', "Do you mean 'privacy'"),
         ("[grid]\nroundz = [1]\n", "Do you mean 'rounds'"),
         ("[base]\nlocal.lrr = 0.1\n", "unknown key 'local.lrr'"),
+        # Without its table, every key of a study of records would be unknown.
+        ("[base]\nsteps = 2\n[base.record]\nunit = 'record'\n", "'record'. Do you mean 'records'?"),
         ('[[exclude]]\n"local.lrr" = 0.1\n', "unknown key 'local.lrr'"),
         ("[gird]\nseed = [1]\n", "Do you mean 'grid'"),
         ('[grid]\n"privacy.noise" = ["gausian"]\n', "privacy.noise"),

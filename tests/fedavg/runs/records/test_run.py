@@ -102,6 +102,28 @@ def test_a_run_leaves_a_directory_and_prints_three_epsilons(settings, tmp_path):
     assert spent == pytest.approx(three["colluding"], rel=1e-3)
 
 
+def test_a_dry_run_tells_what_the_run_will_cost_and_leaves_nothing(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ledgers = f'epsilon = 4.0\nledgers = "{tmp_path}/own"'
+    settings.write_text(settings.read_text().replace("epsilon = 4.0", ledgers))
+    before = sorted(tmp_path.iterdir())
+    status, printed = invoked(settings, "--dry-run")
+    planned = " ".join(printed.split())
+    assert status == 0, printed
+    assert "Nothing was run, charged or written." in planned
+    assert sorted(tmp_path.iterdir()) == before
+    status, printed = invoked(settings, "--out", tmp_path / "run")
+    assert status == 0, printed
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    three = summary["epsilon"]
+    for name in ("release", "server", "colluding"):
+        assert f"│ {three[name]:.2f} │" in planned
+    assert f"rows in two silos │ {summary['epsilon_two_silos']:.2f} │" in planned
+    assert f"│ {summary['noise_multiplier']:.3f} (shared) │" in planned
+    status, printed = invoked(settings, "--dry-run", "--epsilon", "-1")
+    assert (status, "epsilon must be positive" in printed) == (2, True)
+
+
 def test_a_clip_that_follows_the_median_is_told_and_stands_in_the_report(settings, tmp_path):
     text = settings.read_text().replace("epsilon = 4.0", "epsilon = 4.0\nclip_quantile = 0.5")
     settings.write_text(text)

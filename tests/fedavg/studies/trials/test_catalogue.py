@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedavg.config.settings import Config
+from fedavg.errors import ConfigError
 from fedavg.runs.records.settings import RecordRun
 from fedavg.studies.trials.catalogue import FORMS, form_of
 from fedavg.studies.trials.clients import CLIENTS
@@ -19,11 +20,16 @@ from fedavg.studies.trials.settings import required, usual
         (["rounds", "privacy.epsilon"], CLIENTS),
         (["records"], RECORDS),
         (["seed", "records.epsilon"], RECORDS),
-        (["recordss.epsilon"], CLIENTS),
+        (["robust.kind"], CLIENTS),
     ],
 )
 def test_the_first_form_whose_required_tables_are_there(keys, form):
     assert form_of(keys) is form
+
+
+def test_a_table_that_nearly_decides_the_form_is_asked_about():
+    with pytest.raises(ConfigError, match="unknown key 'recordss'. Do you mean 'records'"):
+        form_of(["recordss.epsilon", "steps"])
 
 
 def test_every_study_has_a_form():
