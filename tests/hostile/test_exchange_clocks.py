@@ -11,16 +11,23 @@ import contextlib
 
 import pytest
 
-from fedavg.adapters.exchange import Agreement, MemberCards, Node, RefusedRequestError, enrol_here
+from fedavg.adapters.exchange import (
+    Agreement,
+    MeanServer,
+    MemberCards,
+    Node,
+    RefusedRequestError,
+    enrol_here,
+)
 from fedavg.adapters.exchange.ages import KeyAges
-from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage
+from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_reply
 from fedavg.adapters.exchange.nodes import enrolment
 from fedavg.adapters.exchange.nodes import epochs as module
 from fedavg.adapters.exchange.nodes.album import CardFile, newest_of
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
 from fedavg.errors import ConfigError, RoundAbortedError
 from secagg.committee import SealingKey
-from tests.fedavg.adapters.exchange.parties import RUN, Memory, Parties, update
+from tests.fedavg.adapters.exchange.parties import MODEL, RUN, Memory, Parties, update
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.test_exchange_epochs import DAY, contribute, one_sum, parties, refused
 
@@ -188,6 +195,46 @@ def test_x13_mutant_that_learns_nothing_of_earlier_runs(owner, name, check, inst
     without(monkeypatch, owner, name, check, instead)
     with pytest.raises((*FOUND, RefusedRequestError)):
         begin_a_run_with_an_old_card()
+
+
+def begin_a_run_after_a_number_ahead():
+    """A server had nodes take a key that was dated ahead by 1.5 days; the member's clock is right by now."""
+    here = parties()
+    ahead = card_of(here, 2, int(here.clock() + 1.5 * DAY))
+    cards = [ahead if at == 2 else card for at, card in enumerate(here.cards.held)]
+    for node in range(6):
+        here.contributed(node, contribute(here, 1, cards), *update(node))
+    here.cards = MemberCards(here.agreement, (), here.clock)
+    server = here.server(2)
+    here.called(server)
+    assert here.cards.missing == {2}
+    for node in range(6):
+        server.receive(here.contributed(node, server.request, *update(node)))
+    assert here.opened(server, absent={2}).contributors == tuple(range(6))
+
+
+def test_x13_a_run_begins_without_a_member_whose_number_was_ahead():
+    begin_a_run_after_a_number_ahead()
+
+
+def test_x13_mutant_that_learns_of_no_number_ahead(monkeypatch):
+    learns = "max(epoch, self._newest.get(member, 0))"
+    present = "max(epoch if epoch <= self._clock() else 0, self._newest.get(member, 0))"
+    without(monkeypatch, MemberCards, "seen", learns, present)
+    with pytest.raises((*FOUND, RefusedRequestError)):
+        begin_a_run_after_a_number_ahead()
+
+
+def test_x13_a_node_in_a_folder_keeps_the_cards_that_it_has_seen(tmp_path):
+    agreed = enrol_here(tmp_path, 6, parties().agreed)
+    server = MeanServer(agreed, RUN, 1, "train", 6, MODEL)
+    node = Node.open(tmp_path / "0")
+    node.join(*node.read(server.request, run=RUN, kind="train"), MODEL)
+    asked = Node.open(tmp_path / "0").read(server.roll_call, run=RUN, kind="train")
+    reply = read_reply(Node.open(tmp_path / "0").answer(*asked))
+    assert reply.parts == tuple(agreed.members.values())
+    (tmp_path / "0" / "members.cards").unlink()
+    assert not read_reply(Node.open(tmp_path / "0").answer(*asked)).parts
 
 
 def show_what_nobody_signed():

@@ -99,8 +99,8 @@ class MemberCards:
         most = len(self._agreement.members)
         for card in filter(self._agreement.has_signed, islice(cards, most)):
             member, epoch = card_member(card), card_epoch(card)
-            if epoch - self._clock() <= self._agreement.terms.key_ages.ahead:
-                self._newest[member] = max(epoch, self._newest.get(member, 0))
+            # Also one that is dated ahead: a node that has taken it refuses all lower numbers.
+            self._newest[member] = max(epoch, self._newest.get(member, 0))
 
     def forget(self, members: Iterable[int]) -> None:
         """Hold no card of members that did not answer: they may have other keys by now."""

@@ -145,7 +145,10 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """What a node sends back: its id, messages of the sum, and its present sealing key if it is a member."""
+    """What a node sends back: its id, messages of the sum, and its present sealing key if it is a member.
+
+    In the reply to a call the messages are the members' newest cards that the node has seen.
+    """
 
     node: int
     parts: tuple[bytes, ...] = ()

@@ -243,6 +243,8 @@ class Node:
         if self.album is None:
             return
         kept = self.album.cards
+        if set(cards) <= set(kept):
+            return
         newest = newest_of(cards, filter(self.agreement.has_signed, kept))
         if newest != kept:
             self.album.keep(newest)
