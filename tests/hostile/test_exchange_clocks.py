@@ -97,6 +97,8 @@ def run_away(here: Parties) -> str:
 def use_up():
     """Numbers that run ahead of the time would make the last of these keys one that stays young."""
     here = parties(key_days=BRIEF)
+    own, first = here.keys[3].sealing, newest(here, 3)
+    secret = own.secret(first)
     began = here.clock()
     here.clock = lambda: began + here.later  # of the members; time stands still for them
     said = run_away(here)
@@ -104,12 +106,17 @@ def use_up():
     assert "days ahead of its clock" in said
     # Its key has served, and is gone; the sum goes on without this member, and later with it.
     assert here.keys[3].sealing.secret(newest(here, 3)) == b""
+    own.put(first, secret)  # a copy of its first key comes back
+    with pytest.raises(ConfigError, match="ahead of its clock"):
+        here.node(3)._own.card()
+    assert secret not in own._secrets.values()
     here.cards.forget([3])
     last = newest(here, 3)
     server = here.server(2000)
     here.called(server, absent={3})
-    here.collect(server, absent={3})
-    assert here.opened(server, absent={3}).contributors == (0, 1, 2, 4, 5)
+    for node in range(6):  # its record enters the sum all the same
+        server.receive(here.contributed(node, server.request, *update(node)))
+    assert here.opened(server, absent={3}).contributors == tuple(range(6))
     here.later = 60.0
     here.called(here.server(2001), absent={0, 1, 2, 4, 5})
     assert newest(here, 3) > last
@@ -130,6 +137,19 @@ def test_x13_mutant_that_keeps_a_key_that_has_served(monkeypatch):
     without(
         monkeypatch, module.MemberKeys, "_renewed", 'self.keys.sealing.put(before, b"")', "pass"
     )
+    with pytest.raises(FOUND):
+        use_up()
+
+
+def test_x13_mutant_whose_members_without_a_key_give_no_record(monkeypatch):
+    monkeypatch.setattr(Node, "_present_card", lambda self: self._own.present())
+    with pytest.raises(ConfigError):
+        use_up()
+
+
+def test_x13_mutant_that_leaves_copies_beside_its_number(monkeypatch):
+    kept = "self.keys.sealing.keep_only(before)"
+    without(monkeypatch, module.MemberKeys, "_renewed", kept, "pass")
     with pytest.raises(FOUND):
         use_up()
 
@@ -251,6 +271,24 @@ def show_what_nobody_signed():
 
 def test_x13_a_node_makes_no_members_card_old():
     show_what_nobody_signed()
+
+
+def show_cards_without_end(monkeypatch):
+    """Each card costs the server a signature's check."""
+    here, looked_at = parties(), []
+    monkeypatch.setattr(Agreement, "has_signed", lambda _, card: looked_at.append(card))
+    here.server(1).identified(Reply(5, (b"no card",) * 10_000).to_bytes())
+    assert len(looked_at) == 6
+
+
+def test_x13_a_server_looks_at_no_more_cards_than_there_are_members(monkeypatch):
+    show_cards_without_end(monkeypatch)
+
+
+def test_x13_mutant_that_looks_at_all_cards(monkeypatch):
+    without(monkeypatch, MemberCards, "seen", "islice(cards, most)", "cards")
+    with pytest.raises(FOUND):
+        show_cards_without_end(monkeypatch)
 
 
 def test_x13_mutant_that_believes_what_is_shown(monkeypatch):

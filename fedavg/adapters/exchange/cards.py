@@ -46,7 +46,7 @@ class MemberCards:
         (True, [0])
     """
 
-    __slots__ = ("_agreement", "_clock", "_held", "_newest")
+    __slots__ = ("_agreement", "_clock", "_held", "_newest", "_owners")
 
     def __init__(
         self,
@@ -57,9 +57,8 @@ class MemberCards:
         self._agreement = agreement
         self._clock = clock
         self._held: dict[int, tuple[int, bytes, bytes]] = {}  # member → epoch, public key, card
-        self._newest: dict[
-            int, int
-        ] = {}  # member → its latest epoch that nodes may have been told of
+        self._owners: dict[bytes, int] = {}  # public key → the member that sent it first
+        self._newest: dict[int, int] = {}  # member → the latest epoch that nodes may know
         of = dict(zip(agreement.members.values(), agreement.members, strict=True))
         for card in known:
             self.take(of[card], card)
@@ -80,9 +79,9 @@ class MemberCards:
             epoch, public = self._agreement.signed_key(member, card)
         except SecAggError as error:
             raise LocalProtocolError(f"node {member} sent no sealing key: {error}") from None
-        # One that copies another's public key would keep every committee from being made.
-        others = {held[1] for at, held in self._held.items() if at != member}
-        if public in others:
+        # One that copies another's public key would keep every committee from being made. A key belongs to
+        # whoever sent it first, also while that card is forgotten: otherwise the copy would keep it out.
+        if self._owners.setdefault(public, member) != member:
             raise LocalProtocolError(f"node {member} sent the sealing key of another member")
         # One that is dated ahead, once held, would keep the member's later ones from being taken.
         ahead = epoch - self._clock() > self._agreement.terms.key_ages.ahead

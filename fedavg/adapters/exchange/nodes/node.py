@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, cast
@@ -210,7 +211,7 @@ class Node:
         if self.agreement.terms.suspends:
             self._suspended().forget()  # before training: an earlier sum is over for this node
         # A member that was away is known again by this card; its key stays until the sum is over.
-        node = self.keys.node, self._own.present() if self._is_member else b""
+        node = self.keys.node, self._present_card()
         return Contribution(node, at, facts.asked, arrays, session)
 
     def _begun(self, facts: Round, request: Request) -> FirstMessage:
@@ -252,6 +253,12 @@ class Node:
     @property
     def _is_member(self) -> bool:
         return self.keys.node in self.agreement.members
+
+    def _present_card(self) -> bytes:
+        """A member's card; b"" where its key cannot be used: it is absent, and still gives its record."""
+        with suppress(ConfigError):
+            return self._own.present() if self._is_member else b""
+        return b""
 
     @property
     def _own(self) -> MemberKeys:
