@@ -146,11 +146,12 @@ def _execute(
     config, path = job.config, directory.path
     federation = _federation(job, RunJournal(path), restart, path / "clients", shared)
     resolution = federation.resolve(config.rounds)
+    # A changed file may change the plan's numbers too, and an answer about the plan would not name the file.
+    keep_content(directory, job.clients, job.task.test, begins=restart is None)
     if restart is not None:  # before anything in the directory is written anew
         mark = fingerprint(resolution, federation.layout, config.seed)
         clients = job.clients.keys()
         restart.check(mark, federation.layout.size, clients, job.plan.budget)
-    keep_content(directory, job.clients, job.task.test, begins=restart is None)
     # The time of earlier starts counts too.
     before = float(directory.read_summary().get("seconds") or 0.0)
     clock = _Clock(time.perf_counter() - before)
