@@ -257,6 +257,27 @@ def test_x13_a_node_in_a_folder_keeps_the_cards_that_it_has_seen(tmp_path):
     assert not read_reply(Node.open(tmp_path / "0").answer(*asked)).parts
 
 
+def keep_cards_of_another_agreement():
+    """A node with the same id enrolled anew; the card of before has a later number than its new one."""
+    here = parties()
+    stranger = Parties(agreed=here.agreed)
+    later = card_of(stranger, 2, int(here.clock()) + 60)
+    here.albums[0].keep((later,))
+    here.contributed(0, contribute(here, 1, here.cards.held), *update(0))
+    assert here.albums[0].cards == here.cards.held
+
+
+def test_x13_cards_of_another_agreement_hide_none_of_this_one():
+    keep_cards_of_another_agreement()
+
+
+def test_x13_mutant_that_keeps_all_cards(monkeypatch):
+    kept = "newest_of(cards, filter(self.agreement.has_signed, kept))"
+    without(monkeypatch, Node, "_keep", kept, "newest_of(cards, kept)")
+    with pytest.raises(FOUND):
+        keep_cards_of_another_agreement()
+
+
 def show_what_nobody_signed():
     """A corrupt node shows cards that would make honest members' cards of now ones of before."""
     here = parties()
