@@ -6,8 +6,10 @@ a file where keys are about to be written. Expected: a refusal that names the re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -16,8 +18,9 @@ from fedavg.adapters.exchange import MeanServer, Node, NodeKeys, RefusedRequestE
 from fedavg.adapters.exchange import server as server_module
 from fedavg.adapters.exchange.keys import KEYS_FILE
 from fedavg.adapters.exchange.nodes import node as node_module
-from fedavg.adapters.exchange.nodes.enrolment import make_node
+from fedavg.adapters.exchange.nodes.enrolment import CARD_FILE, make_node, read_card
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
+from fedavg.adapters.exchange.sealing import SealingFolder
 from fedavg.adapters.polling import open_party
 from fedavg.errors import ConfigError, JournalError
 from fedavg.files import FileJournal, replace_file
@@ -151,3 +154,39 @@ def test_x9_mutant_that_writes_into_the_file_that_is_there(tmp_path, monkeypatch
     monkeypatch.setattr(os, "O_EXCL", os.O_TRUNC)
     with pytest.raises(FOUND):
         test_x9_a_file_under_the_temporary_name_opens_no_keys(tmp_path)
+
+
+# X9: two make a node in one folder at once -------------------------------------------------------------
+
+
+def two_in_one_folder(folder, monkeypatch):
+    """The second begins while the first has looked for keys and writes its own; how many made a node."""
+    put, made, others = SealingFolder.put, [], []
+
+    def make(node):
+        with contextlib.suppress(ConfigError):
+            made.append(make_node(folder, node))
+
+    def overtaken(self, epoch, secret):
+        if not others:
+            others.append(threading.Thread(target=make, args=(2,)))
+            others[0].start()
+            others[0].join(0.5)  # it waits for the lock, or is done by now
+        put(self, epoch, secret)
+
+    monkeypatch.setattr(SealingFolder, "put", overtaken)
+    make(1)
+    others[0].join()
+    assert [NodeKeys.read(folder).card] == made
+    assert read_card(folder / CARD_FILE) == made[0]
+
+
+def test_x9_one_of_two_makes_a_node(tmp_path, monkeypatch):
+    """Both did: the card of one lay beside the key of the other, and each had sent a card of its own."""
+    two_in_one_folder(tmp_path, monkeypatch)
+
+
+def test_x9_mutant_in_which_both_make_a_node(tmp_path, monkeypatch):
+    monkeypatch.setattr(SealingFolder, "locked", lambda _: contextlib.nullcontext())
+    with pytest.raises(FOUND):
+        two_in_one_folder(tmp_path, monkeypatch)

@@ -16,6 +16,7 @@ from fedavg.adapters.exchange.keys import Card, NodeKeys
 from fedavg.adapters.exchange.nodes.epochs import MemberKeys
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
+from fedavg.adapters.exchange.sealing import SealingFolder
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
 
@@ -53,14 +54,20 @@ def make_node(folder: Path, node: int) -> Card:
         ['journal', 'node.card', 'node.key']
     """
     keys = NodeKeys.generate(node)
-    # Old keys end this here, so that a journal is made for new keys only.
-    keys.write(folder)
-    FileJournal(folder / JOURNAL_FILE)
     try:
-        replace_file(folder / CARD_FILE, f"{keys.card.to_text()}\n".encode())
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"the card cannot be written: {error}") from None
-    return keys.card
+        raise ConfigError(f"the folder {folder} cannot be made: {error.strerror}") from None
+    # Of two that make a node here at once, the second finds the first one's keys, and not a half of them.
+    with SealingFolder(folder).locked():
+        # Old keys end this here, so that a journal is made for new keys only.
+        keys.write(folder)
+        FileJournal(folder / JOURNAL_FILE)
+        try:
+            replace_file(folder / CARD_FILE, f"{keys.card.to_text()}\n".encode())
+        except OSError as error:
+            raise ConfigError(f"the card cannot be written: {error}") from None
+        return keys.card
 
 
 def renew_sealing(folder: Path) -> bytes:
