@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedavg.cli.console import console, correctable, errors, fail, one_or_several
+from fedavg.cli.console import console, correctable, errors, fail, one_or_several, say
 from fedavg.cli.data import data_app
 from fedavg.cli.init import INIT_EPILOG, INIT_HELP, init
 from fedavg.cli.ledger import ledger_app
@@ -311,4 +311,10 @@ def main() -> None:
             f"Error: {odd!a} is no text in UTF-8: rename the file or folder", highlight=False
         )
         sys.exit(2)
-    app()
+    try:
+        app()
+    except (
+        correctable()
+    ) as error:  # of what a command loads before it works, such as a missing extra
+        say(error)
+        sys.exit(2)

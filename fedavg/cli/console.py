@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from he import HeError
     from secagg import SecAggError
 
-__all__ = ["console", "correctable", "errors", "fail", "one_or_several"]
+__all__ = ["console", "correctable", "errors", "fail", "one_or_several", "say"]
 
 
 def correctable() -> tuple[
@@ -121,8 +121,17 @@ def fail(error: Exception) -> NoReturn:
     # Nobody reads the output any more, as with "| head": the command ends without a word.
     if isinstance(error, BrokenPipeError):
         raise error
-    errors().print(Text.assemble(("Error: ", "bold red"), _said(error)), soft_wrap=True)
+    say(error)
     raise typer.Exit(2) from error
+
+
+def say(error: Exception) -> None:
+    """Print an error's message in one line.
+
+    Args:
+        error: an instance of one of `correctable()`.
+    """
+    errors().print(Text.assemble(("Error: ", "bold red"), _said(error)), soft_wrap=True)
 
 
 def _said(error: Exception) -> str:

@@ -11,11 +11,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute
 
 from fedavg.data.tables.columns.date import days_of
-from fedavg.errors import DataError
+from fedavg.errors import DataError, MissingExtraError
+
+try:
+    import pyarrow as pa
+    import pyarrow.compute
+except ModuleNotFoundError as error:
+    raise MissingExtraError(
+        "tables need the package pyarrow: pip install 'secure-fedavg[data]'"
+    ) from error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
