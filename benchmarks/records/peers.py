@@ -13,7 +13,7 @@ import torch
 import fedavg
 from benchmarks.kit.measure import Bar, Measure
 from benchmarks.kit.timing import Stopwatch
-from benchmarks.records.settings import CLIP, MOMENTUM, TASKS, plan
+from benchmarks.records.settings import CLIP, TASKS, plan
 from benchmarks.records.task import RECORDS
 from fedavg.records.resolution import resolve_records
 
@@ -49,7 +49,7 @@ class _Pooled:
         model: nn.Module = copy.deepcopy(TASKS[setting.task].model(0))
         wrapped = opacus.GradSampleModule(model, loss_reduction="sum")
         usual = torch.optim.SGD(
-            wrapped.parameters(), lr=setting.lr / setting.batch, momentum=MOMENTUM
+            wrapped.parameters(), lr=setting.lr / setting.batch, momentum=setting.momentum
         )
         optimizer = opacus.optimizers.DPOptimizer(
             usual,

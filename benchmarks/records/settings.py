@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from benchmarks.records.task import Images
 
-__all__ = ["CLIP", "MOMENTUM", "SETTINGS", "TASKS", "Setting", "Task", "plan"]
+__all__ = ["CLIP", "SETTINGS", "TASKS", "Setting", "Task", "plan"]
 
-CLIP, MOMENTUM, _DELTA = 0.1, 0.9, 1e-5
+CLIP, _MOMENTUM, _DELTA = 0.1, 0.9, 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Setting:
         lr: the server's learning rate.
         bar: the accuracy that is asked for.
         reach: the accuracy that is hoped for.
+        momentum: the server's momentum.
     """
 
     task: str
@@ -70,6 +71,7 @@ class Setting:
     lr: float
     bar: float
     reach: float
+    momentum: float = _MOMENTUM
 
     @property
     def key(self) -> str:
@@ -88,7 +90,7 @@ SETTINGS = (
     Setting("scattering", 3.0, 40, 16384, 16.0, 0.97, 0.978),
     Setting("cnn", 3.0, 400, 2048, 2.0, 0.97, 0.978),
     Setting("cnn", 1.0, 200, 2048, 2.0, 0.95, 0.965),
-    Setting("cnn", 3.0, 40, 8192, 16.0, 0.95, 0.96),
+    Setting("cnn", 3.0, 40, 8192, 32.0, 0.95, 0.96, momentum=0.8),
 )
 
 
@@ -119,7 +121,7 @@ def plan(images: Images, setting: Setting, *, protected: bool) -> fedavg.RecordP
         secure_sum=fedavg.SecAgg(dropout_rate=0.0)
         if protected
         else fedavg.InsecurePlain(dropout_rate=0.0),
-        server_optimizer=fedavg.FedMomentum(lr=setting.lr, momentum=MOMENTUM),
+        server_optimizer=fedavg.FedMomentum(lr=setting.lr, momentum=setting.momentum),
         micro_batch=256,
         features=TASKS[setting.task].features,
     )
