@@ -98,7 +98,7 @@ def table(rows=900, seed=0):
     silo = np.array(list("ABCDEF"))[person % 6]
     columns = {"zper": person, "patient": person, "site": silo, "hospital": silo, "state": silo}
     columns |= {name: rng.integers(low, high, rows) for name, (low, high) in BOUNDS.items()}
-    for name in ("female", "hlthp", "sex", "sick", "default", "Class"):
+    for name in ("female", "hlthp", "sex", "sick", "default", "Class", "readmitted"):
         columns[name] = np.array(["no", "yes"])[rng.integers(0, 2, rows)]
     return pd.DataFrame(columns)
 
