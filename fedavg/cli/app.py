@@ -313,8 +313,7 @@ def main() -> None:
         sys.exit(2)
     try:
         app()
-    except (
-        correctable()
-    ) as error:  # of what a command loads before it works, such as a missing extra
+    except correctable() as error:
+        # Commands report their own errors; this one arose while a command was loaded: a missing extra, say.
         say(error)
         sys.exit(2)

@@ -7,7 +7,7 @@ epoch is over: keys that are stolen later open nothing that was sealed before.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secagg._calls import leaving_nothing
 from secagg._checks import instance, octets, whole
@@ -305,10 +305,7 @@ def card_epoch(card: bytes) -> int:
         >>> card_epoch(SealingKey.generate(Identity.generate(), 7, epoch=3).card)
         3
     """
-    data = octets("a card", card)
-    if len(data) != _CARD.size:
-        raise LocalProtocolError(f"a card takes {_CARD.size} bytes, not {len(data)}")
-    *_, epoch, _, _ = _CARD.unpack(data)
+    *_, epoch, _, _ = _card_fields(card)
     return int(epoch)
 
 
@@ -323,9 +320,15 @@ def card_member(card: bytes) -> int:
         >>> card_member(SealingKey.generate(Identity.generate(), 7, epoch=3).card)
         7
     """
-    card_epoch(card)  # refuses what is no card
-    *_, member_id, _, _, _ = _CARD.unpack(card)
+    *_, member_id, _, _, _ = _card_fields(card)
     return int(member_id)
+
+
+def _card_fields(card: bytes) -> tuple[Any, ...]:
+    data = octets("a card", card)
+    if len(data) != _CARD.size:
+        raise LocalProtocolError(f"a card takes {_CARD.size} bytes, not {len(data)}")
+    return _CARD.unpack(data)
 
 
 def _nobodys(member_id: int, identity: bytes) -> bytes:

@@ -23,8 +23,8 @@ from fedavg.adapters.exchange.ages import KeyAges
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_reply
 from fedavg.adapters.exchange.nodes import enrolment
 from fedavg.adapters.exchange.nodes import epochs as module
-from fedavg.adapters.exchange.nodes.album import CardFile, newest_of
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
+from fedavg.adapters.exchange.nodes.seen_cards import CardFile, newest_of
 from fedavg.errors import ConfigError, RoundAbortedError
 from secagg.committee import SealingKey
 from tests.fedavg.adapters.exchange.parties import MODEL, RUN, Memory, Parties, update
@@ -123,8 +123,12 @@ def use_up():
     one_sum(here, 2002)
 
 
-def test_x13_a_server_drives_no_members_number_ahead_of_the_time():
+def test_x13_a_server_drives_no_members_number_ahead_of_the_time(caplog):
     use_up()
+    # Absent, and not in silence: its operator reads why.
+    assert (
+        "node 3 is absent from the committee: the number of this node's sealing key" in caplog.text
+    )
 
 
 def test_x13_mutant_whose_numbers_run_away(monkeypatch):
@@ -262,9 +266,9 @@ def keep_cards_of_another_agreement():
     here = parties()
     stranger = Parties(agreed=here.agreed)
     later = card_of(stranger, 2, int(here.clock()) + 60)
-    here.albums[0].keep((later,))
+    here.shown[0].keep((later,))
     here.contributed(0, contribute(here, 1, here.cards.held), *update(0))
-    assert here.albums[0].cards == here.cards.held
+    assert here.shown[0].cards == here.cards.held
 
 
 def test_x13_cards_of_another_agreement_hide_none_of_this_one():
@@ -321,12 +325,12 @@ def test_x13_mutant_that_believes_what_is_shown(monkeypatch):
 
 def test_x13_cards_lie_in_a_file_that_may_be_removed(tmp_path):
     here = Parties(agreed=parties().agreed)
-    album, cards = CardFile(tmp_path), here.cards.held
-    assert album.cards == ()
-    album.keep(cards)
-    assert album.cards == cards
+    kept, cards = CardFile(tmp_path), here.cards.held
+    assert kept.cards == ()
+    kept.keep(cards)
+    assert kept.cards == cards
     (tmp_path / "members.cards").write_bytes(b"x" * 130)
-    assert newest_of(cards[1:], filter(here.agreement.has_signed, album.cards)) == cards[1:]
+    assert newest_of(cards[1:], filter(here.agreement.has_signed, kept.cards)) == cards[1:]
 
 
 def hand_over_a_future_card():
@@ -492,9 +496,9 @@ def test_x13_ages_are_those_that_the_parties_act_by():
     committee = here.agreement.committee(here.cards.held)
     seen.enter(committee, here.clock() + 2 * DAY - 60)
     seen.enter(committee, here.clock() - DAY / 2 + 60)
-    for now in (2 * DAY + 60, -DAY / 2 - 60):
+    for later in (2 * DAY + 60, -DAY / 2 - 60):
         with refused("sealing key of member 0"):
-            seen.enter(committee, here.clock() + now)
+            seen.enter(committee, here.clock() + later)
 
 
 # Two runs at once -------------------------------------------------------------------------------------

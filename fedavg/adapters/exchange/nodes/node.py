@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, cast
@@ -13,10 +13,10 @@ from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.errors import RefusedRequestError
 from fedavg.adapters.exchange.keys import NodeKeys
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
-from fedavg.adapters.exchange.nodes.album import CardFile, newest_of
 from fedavg.adapters.exchange.nodes.contribution import Contribution
 from fedavg.adapters.exchange.nodes.epochs import MemberKeys, SeenEpochs
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE, charge, open_ledger
+from fedavg.adapters.exchange.nodes.seen_cards import CardFile, newest_of
 from fedavg.adapters.exchange.nodes.states import StateFile
 from fedavg.adapters.exchange.sides import sides_among, sum_spec, suspending_side, vectors
 from fedavg.adapters.exchange.vectors.layout import content_digest
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fedavg.adapters.exchange.nodes.album import Album
     from fedavg.adapters.exchange.nodes.contribution import FirstMessage
     from fedavg.adapters.exchange.nodes.ledger import Chargeable
+    from fedavg.adapters.exchange.nodes.seen_cards import SeenCards
     from fedavg.adapters.exchange.nodes.states import Shelf
     from fedavg.adapters.exchange.nodes.suspended import SuspendedClient
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from secagg.committee import Committee
 
 __all__ = ["JOURNAL_FILE", "Node"]
+
+_LOG = logging.getLogger(__name__)
 
 JOURNAL_FILE = "journal"
 
@@ -59,7 +61,7 @@ class Node:
         shelf: where the client of a masked sum lies between two messages, a `StateFile`; needed for sums
             without a committee. There is room for one sum: a later one ends the part in an earlier one.
         clock: seconds since 1970, by which sealing keys become too old (`Terms.key_days`).
-        album: the members' newest cards, which the node shows to a server that calls; None to show none.
+        seen_cards: the members' newest cards, which the node shows to a server that calls; None to show none.
 
     Raises:
         ConfigError: the agreement knows the node by other keys, or not at all, or the ledger or the shelf is
@@ -87,7 +89,7 @@ class Node:
     ledger: Chargeable | None = field(default=None, repr=False)
     shelf: Shelf | None = field(default=None, repr=False)
     clock: Callable[[], float] = field(default=time.time, repr=False)
-    album: Album | None = field(default=None, repr=False)
+    seen_cards: SeenCards | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Node({self.keys.node}, <redacted>)"
@@ -131,7 +133,7 @@ class Node:
         if not agreement.terms.suspends:
             shelf.clear()  # what a sum under an earlier agreement left there
         ledger = open_ledger(folder) if private else None
-        return cls(agreement, keys, journal, ledger, shelf, album=CardFile(folder))
+        return cls(agreement, keys, journal, ledger, shelf, seen_cards=CardFile(folder))
 
     def read(self, data: bytes, *, run: str, kind: str) -> tuple[Request, Round]:
         """Check a request against the agreement.
@@ -241,14 +243,14 @@ class Node:
 
     def _keep(self, cards: tuple[bytes, ...]) -> None:
         """Keep the newest cards, which `_committee` has verified; those of another agreement go."""
-        if self.album is None:
+        if self.seen_cards is None:
             return
-        kept = self.album.cards
+        kept = self.seen_cards.cards
         if set(cards) <= set(kept):
             return
         newest = newest_of(cards, filter(self.agreement.has_signed, kept))
         if newest != kept:
-            self.album.keep(newest)
+            self.seen_cards.keep(newest)
 
     @property
     def _is_member(self) -> bool:
@@ -256,9 +258,11 @@ class Node:
 
     def _present_card(self) -> bytes:
         """A member's card; b"" where its key cannot be used: it is absent, and still gives its record."""
-        with suppress(ConfigError):
+        try:
             return self._own.present() if self._is_member else b""
-        return b""
+        except ConfigError as error:
+            _LOG.warning("node %d is absent from the committee: %s", self.keys.node, error)
+            return b""
 
     @property
     def _own(self) -> MemberKeys:
@@ -294,7 +298,7 @@ class Node:
     def _named(self, request: Request, facts: Round) -> bytes:
         del request, facts
         card = self._own.card() if self._is_member else b""
-        seen = self.album.cards if self.album and self.agreement.members else ()
+        seen = self.seen_cards.cards if self.seen_cards and self.agreement.members else ()
         return Reply(self.keys.node, seen, card).to_bytes()
 
     def _opened(self, request: Request, facts: Round) -> bytes:

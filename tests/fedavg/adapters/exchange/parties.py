@@ -64,7 +64,7 @@ class Drawer:
 
 
 class Pages:
-    """An album that lasts as long as the process."""
+    """Cards that last as long as the process."""
 
     def __init__(self) -> None:
         self.cards: tuple[bytes, ...] = ()
@@ -111,7 +111,7 @@ class Parties:
         self.agreement = Agreement.among(self.agreed, [keys.card for keys in self.keys])
         self.journals = [Memory() for _ in self.keys]
         self.shelves = [Drawer() for _ in self.keys]
-        self.albums = [Pages() for _ in self.keys]
+        self.shown = [Pages() for _ in self.keys]
         self.ledgers = [Ledger(self.epsilon, 1e-5) for _ in self.keys]
         self.later = 0.0  # seconds by which all clocks are ahead
         self.cards = MemberCards(self.agreement, self.agreement.members.values(), self.clock)
@@ -122,7 +122,7 @@ class Parties:
     def node(self, node: int) -> Node:
         """A process of a node."""
         own = self.journals[node], self.ledgers[node], self.shelves[node]
-        return Node(self.agreement, self.keys[node], *own, self.clock, self.albums[node])
+        return Node(self.agreement, self.keys[node], *own, self.clock, self.shown[node])
 
     def server(
         self, number: int = 1, *, kind: str = "train", asked: int | None = None, model=MODEL

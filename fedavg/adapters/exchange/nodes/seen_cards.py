@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from fedavg.errors import ConfigError
 from fedavg.files import replace_file
 from secagg import LocalProtocolError
@@ -19,21 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Album", "CardFile", "newest_of"]
+__all__ = ["CardFile", "SeenCards", "newest_of"]
 
 CARDS_FILE = "members.cards"
-_CARD = 112
 
 
-class Album(Protocol):
+class SeenCards(Protocol):
     """A place for cards; `CardFile` is one.
 
     Example:
         >>> import tempfile
         >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     album: Album = CardFile(Path(folder))
-        ...     album.cards
+        ...     kept: SeenCards = CardFile(Path(folder))
+        ...     kept.cards
         ()
     """
 
@@ -59,22 +60,22 @@ class CardFile:
 
     @property
     def cards(self) -> tuple[bytes, ...]:
-        """See `Album.cards`; none where the file is missing, or holds no cards."""
+        """See `SeenCards.cards`; none where the file is missing, or holds no cards."""
         try:
             data = (self.folder / CARDS_FILE).read_bytes()
-        except OSError:
+            return msgspec.msgpack.decode(data, type=tuple[bytes, ...])
+        except (OSError, msgspec.DecodeError):
             return ()
-        return tuple(data[at : at + _CARD] for at in range(0, len(data) - _CARD + 1, _CARD))
 
     def keep(self, cards: tuple[bytes, ...]) -> None:
-        """See `Album.keep`.
+        """See `SeenCards.keep`.
 
         Raises:
             ConfigError: the file cannot be written.
         """
         path = self.folder / CARDS_FILE
         try:
-            replace_file(path, b"".join(cards))
+            replace_file(path, msgspec.msgpack.encode(cards))
         except OSError as error:
             raise ConfigError(
                 f"the members' cards cannot be kept in {path}: {error.strerror}"
