@@ -37,7 +37,7 @@ def about_people(config: RecordRun, silos: Mapping[int, Silo]) -> tuple[str, ...
     """
     most = config.records.rows
     sizes = np.concatenate([_sizes(silo) for silo in silos.values()])
-    if config.records.unit != "person" or not len(sizes):
+    if not len(sizes):  # the unit is the row, or the table names nobody
         return ()
     beyond, rows = int(np.maximum(sizes - most, 0).sum()), int(sizes.sum())
     found: list[str] = []
