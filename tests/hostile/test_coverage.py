@@ -98,9 +98,12 @@ ATTACKS = {
     "V12": "an n that lies",
 }
 
-KEYS, ENVELOPES, OPENING = (f"hostile/test_he_{n}.py" for n in ("keys", "envelopes", "opening"))
-CLAIMS, NOISE, BUDGET = (f"hostile/test_dp_{n}.py" for n in ("claims", "noise", "budget"))
-SHARES, SENSITIVITY = (f"hostile/test_dp_{n}.py" for n in ("shares", "sensitivity"))
+KEYS, ENVELOPES, OPENING = (
+    f"hostile/he/{n}.py" for n in ("keys/test_keys", "test_envelopes", "test_opening")
+)
+CLAIMS, SENSITIVITY = (f"hostile/dp/test_{n}.py" for n in ("claims", "sensitivity"))
+NOISE, SHARES = (f"hostile/dp/noise/test_{n}.py" for n in ("noise", "shares"))
+BUDGET = "hostile/dp/ledgers/test_budget.py"
 
 NAMED = {
     "C1": [
@@ -127,7 +130,9 @@ NAMED = {
     "D7": [(SENSITIVITY, "test_rounding_never_passes_the_bound")],
     "D8": [(BUDGET, "test_budget_is_hard"), (BUDGET, "test_two_rounds_racing")],
     "D9": [(SHARES, "test_an_empty_draw_is_a_round_like_any_other")],
-    "D10": [("hostile/test_dp_samplers.py", "test_discrete_gaussian_by_rational_enumeration")],
+    "D10": [
+        ("hostile/dp/noise/test_samplers.py", "test_discrete_gaussian_by_rational_enumeration")
+    ],
     "O1": [
         ("secagg/wire/test_codec.py", "test_damage_is_refused_or_another_canonical_message"),
         (ENVELOPES, "test_decoders_accept_or_raise_a_typed_error"),
@@ -165,7 +170,10 @@ NAMED_MUTANTS = {
     ],
     "D9": [(SHARES, "test_mutant_that_skips_empty_draws_tells_of_them")],
     "D10": [
-        ("hostile/test_dp_samplers.py", "test_mutant_with_a_short_tail_misses_the_stated_error")
+        (
+            "hostile/dp/noise/test_samplers.py",
+            "test_mutant_with_a_short_tail_misses_the_stated_error",
+        )
     ],
     "O3": [("arch/test_source.py", "test_each_rule_catches_a_planted_breach")],
     "O4": [("arch/test_documents.py", "test_a_promise_without_a_test_would_be_found")],

@@ -1,4 +1,4 @@
-"""A client that lies on a shelf; attacks on it are in tests/hostile/test_exchange_suspended.py."""
+"""A client that lies on a shelf; attacks on it are in tests/hostile/exchange/test_suspended.py."""
 
 from __future__ import annotations
 

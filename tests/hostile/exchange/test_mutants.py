@@ -12,7 +12,7 @@ from fedavg.adapters.exchange.messages import Reply, Request
 from fedavg.errors import LocalProtocolError
 from secagg.committee import Member
 from tests.fedavg.adapters.exchange.parties import Parties
-from tests.hostile import test_exchange as attacks
+from tests.hostile.exchange import test_server as attacks
 from tests.hostile.mutants import FOUND, without
 
 

@@ -14,7 +14,7 @@ from fedavg.adapters.exchange.nodes import node as nodes
 from fedavg.adapters.exchange.vectors import noisy
 from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates
 from tests.fedavg.adapters.exchange.vectors import test_noisy as numbers
-from tests.hostile import test_exchange_noise as attacks
+from tests.hostile.exchange.noise import test_noise as attacks
 from tests.hostile.mutants import FOUND, without
 
 

@@ -8,8 +8,8 @@ import pickle
 import pytest
 
 from dp import Accountant, BudgetExhaustedError, GaussianEvent, InvalidParameterError, Ledger
+from tests.hostile.dp.ledgers.test_crashes import in_a_process
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_dp_ledger_crashes import in_a_process
 
 EVENT = GaussianEvent(8.0)
 BUDGET = 2.0

@@ -26,8 +26,8 @@ from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.keys import AgreementKey, Secret
 from tests.hostile.leftovers import BrokenError, Leftovers, passed_on
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_secagg_threads import raced, stop_at
-from tests.hostile.test_secagg_tracebacks import INPUT, secrets_of, words_of
+from tests.hostile.secagg.copies.test_threads import raced, stop_at
+from tests.hostile.secagg.inputs.test_tracebacks import INPUT, secrets_of, words_of
 from tests.secagg.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
 from tests.secagg.support.lab import ANY_OFFER, CONTEXT
 from tests.secagg.support.snapshots import fork_client

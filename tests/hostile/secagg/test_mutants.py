@@ -26,13 +26,13 @@ from secagg.server.staging import Staging
 from secagg.server.tally import Tally
 from secagg.wire.bodies import DECODERS
 from secagg.wire.messages import Signatures
-from tests.hostile import test_secagg_client as clients
-from tests.hostile import test_secagg_offers as offers
-from tests.hostile import test_secagg_partners as partners
-from tests.hostile import test_secagg_roster as rosters
-from tests.hostile import test_secagg_server as servers
-from tests.hostile import test_secagg_uploads as uploads
 from tests.hostile.mutants import FOUND, without
+from tests.hostile.secagg.lying_clients import test_client as clients
+from tests.hostile.secagg.lying_clients import test_uploads as uploads
+from tests.hostile.secagg.lying_server import test_offers as offers
+from tests.hostile.secagg.lying_server import test_partners as partners
+from tests.hostile.secagg.lying_server import test_roster as rosters
+from tests.hostile.secagg.lying_server import test_server as servers
 
 
 def missed(test, *arguments):

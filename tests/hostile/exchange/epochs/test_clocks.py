@@ -28,8 +28,8 @@ from fedavg.adapters.exchange.nodes.seen_cards import CardFile, newest_of
 from fedavg.errors import ConfigError, RoundAbortedError
 from secagg.committee import SealingKey
 from tests.fedavg.adapters.exchange.parties import MODEL, RUN, Memory, Parties, update
+from tests.hostile.exchange.epochs.test_epochs import DAY, contribute, one_sum, parties, refused
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_exchange_epochs import DAY, contribute, one_sum, parties, refused
 
 HEADER = b"SAGC\x01\x01\x02\x00" + bytes(32)  # of a delivery to a member, with nothing behind it
 BRIEF = 0.01

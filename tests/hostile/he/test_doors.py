@@ -11,7 +11,7 @@ import he
 from he.crypto import context
 from tests.he.rounds import keys
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_secagg_doors import Pairs
+from tests.hostile.secagg.inputs.test_doors import Pairs
 
 SECRET, PUBLIC = keys(3, 1000), keys(3, 1000, public_key=True)
 ENCRYPTOR = PUBLIC.encryptor()

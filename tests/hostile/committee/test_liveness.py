@@ -1,6 +1,6 @@
 """V4: lying clients, silent members and false answers together; exactly when a sum is certain.
 
-The mutants of V11 in test_committee_mutants.py take out the bounds on the members that are left out.
+The mutants of V11 in test_mutants.py take out the bounds on the members that are left out.
 """
 
 from __future__ import annotations

@@ -39,14 +39,14 @@ from tests.fedavg.adapters.exchange.parties import (
     terms,
     update,
 )
-from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_dp_ledger_crashes import (
+from tests.hostile.dp.ledgers.test_crashes import (
     at_call,
     full,
     in_a_process,
     killed,
     that_changes_files,
 )
+from tests.hostile.mutants import FOUND, without
 
 if TYPE_CHECKING:
     from pathlib import Path

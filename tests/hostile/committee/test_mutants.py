@@ -12,8 +12,8 @@ from secagg.committee.arithmetic import sharing
 from secagg.committee.collector import closing
 from secagg.committee.collector.admission import Admission
 from secagg.committee.verdicts import evidence, findings
-from tests.hostile import test_committee_sets as sets
-from tests.hostile import test_committee_shares as shares
+from tests.hostile.committee import test_sets as sets
+from tests.hostile.committee import test_shares as shares
 from tests.hostile.mutants import FOUND, without
 
 

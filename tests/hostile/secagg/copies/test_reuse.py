@@ -27,7 +27,7 @@ from secagg.crypto.shamir import SHARE_SIZE
 from secagg.testing import deterministic_entropy
 from secagg.wire.envelopes import seal_envelope
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_secagg_masks import uniformity
+from tests.hostile.secagg.inputs.test_masks import uniformity
 from tests.secagg.support.lab import CONTEXT, Lab
 from tests.secagg.support.snapshots import fork_client
 

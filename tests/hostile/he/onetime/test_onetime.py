@@ -14,7 +14,7 @@ from he.onetime.packing import opened
 from he.onetime.wire import encode_chunk, limbs_of, open_chunk
 from he.rounds import hash_context
 from tests.he.onetime.rounds import CONTEXT, Memory, encrypted
-from tests.hostile.lattice import needed_block_size, shortness, toy
+from tests.hostile.he.onetime.lattice import needed_block_size, shortness, toy
 from tests.hostile.mutants import FOUND, without
 
 PARAMS = Params(3, 1000, 500)
@@ -239,8 +239,8 @@ def test_v10_the_curve_begins_at_zero_below_the_bound(log2_q):
 @pytest.mark.parametrize("log2_q", [9, 10, 11])
 def test_v10_the_curve_ends_at_one_above_the_bound(log2_q):
     assert shortness(8, log2_q) > 2
-    # 40 of 40 tries succeed (python -m tests.hostile.lattice). Were it 1 in 20 that fails, five of eight
-    # would fail with probability 2e-5; at 1 in 100, with 6e-9.
+    # 40 of 40 tries succeed (python -m tests.hostile.he.onetime.lattice). Were it 1 in 20 that fails, five
+    # of eight would fail with probability 2e-5; at 1 in 100, with 6e-9.
     assert sum(toy(8, log2_q) for _ in range(8)) >= 4
 
 

@@ -30,8 +30,8 @@ from secagg.wire.envelopes import open_envelope
 from secagg.wire.messages import Advertisements
 from tests.e2e.scanner import contains_vector
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_secagg_masks import uniformity, uploads
-from tests.hostile.test_secagg_roster import tampered
+from tests.hostile.secagg.inputs.test_masks import uniformity, uploads
+from tests.hostile.secagg.lying_server.test_roster import tampered
 from tests.secagg.support.lab import Lab
 
 # S5: sums that hide nothing --------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_e5_mutant_without_masks_shows_every_input(monkeypatch):
 
 def test_e5_mutant_that_saves_bytes_shows_the_largest_coordinate(monkeypatch):
     """Packing each input as tightly as it allows would show its norm in a length; the server refuses it."""
-    from tests.hostile import test_secagg_masks as masks
+    from tests.hostile.secagg.inputs import test_masks as masks
 
     pack = secagg.client.client.ring.pack_in_place
     monkeypatch.setattr("secagg.client.masking.add_masks", lambda *_, **__: None)

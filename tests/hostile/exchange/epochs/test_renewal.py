@@ -13,8 +13,8 @@ from fedavg.adapters.exchange.nodes import epochs as module
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
 from fedavg.adapters.exchange.sealing import HeldKeys
 from fedavg.errors import ConfigError, RoundAbortedError
+from tests.hostile.exchange.epochs.test_epochs import DAY, SUM, one_sum, parties
 from tests.hostile.mutants import FOUND, without
-from tests.hostile.test_exchange_epochs import DAY, SUM, one_sum, parties
 
 if TYPE_CHECKING:
     from tests.fedavg.adapters.exchange.parties import Parties

@@ -28,7 +28,7 @@ from secagg.crypto.ring import ring_dtype
 from secagg.wire.codec import decode
 from tests.hostile.leftovers import Leftovers, passed_on
 from tests.hostile.mutants import FOUND
-from tests.hostile.test_secagg_roster import tampered
+from tests.hostile.secagg.lying_server.test_roster import tampered
 from tests.secagg.support.lab import ANY_OFFER, CONTEXT, Lab
 from tests.secagg.support.snapshots import fork_client, fork_server
 

@@ -367,7 +367,7 @@ def test_s2_mutant_without_the_quorum_answers_it(monkeypatch):
 
 
 def test_s4_mutant_policy_joins_a_local_session_unasked(monkeypatch):
-    from tests.hostile import test_secagg_local as local
+    from tests.hostile.secagg.lying_server import test_local as local
 
     without(monkeypatch, secagg.Policy, "_check_model", "params.local and not self.allow_local")
     with pytest.raises(FOUND):

@@ -1,6 +1,7 @@
 """Attacks on RLWE keys: an estimate of their cost at full size, and the attack itself at toy size.
 
-`python -m tests.hostile.lattice` prints how often the attack with the hints succeeds, by the modulus.
+`python -m tests.hostile.he.onetime.lattice` prints how often the attack with the hints succeeds, by the
+modulus.
 """
 
 import math

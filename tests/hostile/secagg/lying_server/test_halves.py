@@ -12,7 +12,7 @@ from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.shamir import SHARE_SIZE
 from secagg.wire.codec import decode
 from tests.hostile import mutants
-from tests.hostile.test_secagg_server import ask_twice, without
+from tests.hostile.secagg.lying_server.test_server import ask_twice, without
 from tests.secagg.support.lab import Lab
 
 DROPS_HALVES = "self.held = {}"
