@@ -14,7 +14,7 @@ from fedavg.errors import CheckpointError
 from fedavg.federation.federation import Federation
 from fedavg.reports.runs.ending import why_unscored
 from fedavg.runs.run import execute, resume
-from tests.e2e.test_resume import EXACT, config_in
+from tests.e2e.commands.test_resume import EXACT, config_in
 
 QUIET = Console(quiet=True)
 

@@ -14,8 +14,8 @@ from fedavg.plan.resolution import resolve
 from fedavg.privacy.noise import DistributedGaussian, guaranteed_variance
 from fedavg.privacy.sampling import FixedCohort, PoissonCohort
 from fedavg.sums.masked import SecAgg
+from tests.e2e.runs.test_federation import PRIVATE
 from tests.e2e.small import LENGTH, MODEL, clients, plan
-from tests.e2e.test_federation import PRIVATE
 
 DECLARED = 260
 

@@ -17,7 +17,7 @@ from fedavg.reports.runs.run import write_report
 from fedavg.runs.records.settings import load_record_run
 from fedavg.runs.run import execute, resume
 from fedavg.training.evaluation import Scoring, evaluate
-from tests.e2e.test_resume import EXACT, PRIVATE, config_in
+from tests.e2e.commands.test_resume import EXACT, PRIVATE, config_in
 
 QUIET = Console(quiet=True)
 BY_CLIENT = f"{EXACT}[evaluation]\nby_client = true\n"

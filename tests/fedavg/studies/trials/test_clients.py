@@ -11,7 +11,7 @@ from rich.console import Console
 from fedavg.config.build import load_config
 from fedavg.runs.run import execute
 from fedavg.studies.trials.clients import ClientsTrial
-from tests.e2e.test_resume import config_in
+from tests.e2e.commands.test_resume import config_in
 from tests.fedavg.runs.test_run import CONFIDENCE, DISTANCE, rows
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+from tests.arch.tree import ROOT
+
+EXAMPLES = ROOT / "examples"
 
 
 def load(name):

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
-from tests.e2e.test_resume import EXACT, config_in, kill_after, lines, start
+from tests.e2e.commands.test_resume import EXACT, config_in, kill_after, lines, start
 
 runner = CliRunner()
 MODEL = '[model]\nname = "mlp"\n'

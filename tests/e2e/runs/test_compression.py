@@ -27,8 +27,8 @@ from fedavg.simulation.faults import Faults
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
+from tests.e2e.commands.test_resume import config_in, killed_and_resumed, lines
 from tests.e2e.small import LENGTH, MODEL, SUMS, clients, federation, plan
-from tests.e2e.test_resume import config_in, killed_and_resumed, lines
 
 runner = CliRunner()
 FEW_BYTES = {
@@ -97,7 +97,7 @@ def test_it_learns_and_the_seed_matters(in_the_clear):
 
 
 def test_a_killed_run_goes_on_with_what_the_clients_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("tests.e2e.test_resume.KILLS", 1)
+    monkeypatch.setattr("tests.e2e.commands.test_resume.KILLS", 1)
     config = config_in(tmp_path, TABLES)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     result = runner.invoke(app, ["run", str(config), "--out", str(whole)])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from tests.arch.tree import ROOT
-from tests.e2e.shown import COMMAND, LEAVES, PAGES, SHOWN, blocks
+from tests.e2e.documents.shown import COMMAND, LEAVES, PAGES, SHOWN, blocks
 
 INLINE = re.compile(r"`fedavg ([^`]+)`")
 OPTION = re.compile(r"--[a-z][a-z-]*")

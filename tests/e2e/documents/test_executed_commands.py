@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from tests.arch.tree import ROOT
-from tests.e2e.shown import SHOWN
+from tests.e2e.documents.shown import SHOWN
 
 ELSEWHERE = {
-    "README.md": "tests/e2e/test_documented_commands.py",
-    "docs/your-data.md": "tests/e2e/test_your_data.py",
+    "README.md": "tests/e2e/documents/test_documented_commands.py",
+    "docs/your-data.md": "tests/e2e/documents/test_your_data.py",
     **{
-        f"examples/{field}/{file}.toml": "tests/e2e/test_fields.py"
+        f"examples/{field}/{file}.toml": "tests/e2e/documents/test_fields.py"
         for field in ("energy", "finance", "healthcare", "manufacturing", "supply_chain")
         for file in ("secure", "private")
     },

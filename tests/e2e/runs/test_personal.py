@@ -29,9 +29,9 @@ from fedavg.privacy.noise import (
 )
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.transcript import Transcript
+from tests.e2e.commands.test_resume import killed_and_resumed
 from tests.e2e.scanner import contains_vector
 from tests.e2e.small import SUMS, blobs_in, examples, plan
-from tests.e2e.test_resume import killed_and_resumed
 
 runner = CliRunner()
 MLP = ModelSpec("mlp", (12,), 3, seed=4, hidden=(8,))

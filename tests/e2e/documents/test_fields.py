@@ -7,13 +7,11 @@ import re
 import runpy
 import sys
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
 from benchmarks.fields.catalogue import FIELDS
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.arch.tree import ROOT
 
 
 @pytest.fixture(params=sorted(FIELDS))

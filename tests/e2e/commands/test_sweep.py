@@ -18,11 +18,12 @@ from fedavg.cli.app import app
 from fedavg.studies import executors
 from fedavg.studies.study import read_study
 from fedavg.studies.trials.settings import flatten
+from tests.arch.tree import ROOT
 from tests.e2e.processes import PATIENCE, command, interrupted, wait_until
 from tests.fedavg.support.studies import OneProcess, study_in
 
 runner = CliRunner()
-EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples" / "studies").glob("*.toml"))
+EXAMPLES = sorted((ROOT / "examples" / "studies").glob("*.toml"))
 TIMES = ("seconds", "cpu_seconds")
 
 
