@@ -15,7 +15,7 @@ from __future__ import annotations
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.cards import MemberCards
 from fedavg.adapters.exchange.errors import RefusedRequestError
-from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.adapters.exchange.keys.keys import Card, NodeKeys
 from fedavg.adapters.exchange.messages import Stage
 from fedavg.adapters.exchange.nodes.contribution import Contribution
 from fedavg.adapters.exchange.nodes.enrolment import enrol_here, make_node, read_card

@@ -13,7 +13,7 @@ import typer
 
 from dp import DpError
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement, read_noise
-from fedavg.adapters.exchange.keys import KEYS_FILE
+from fedavg.adapters.exchange.keys.keys import KEYS_FILE
 from fedavg.adapters.exchange.messages import Round
 from fedavg.adapters.exchange.nodes.enrolment import (
     CARD_FILE,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from fedavg.adapters.exchange.keys import Card
+    from fedavg.adapters.exchange.keys.keys import Card
     from fedavg.privacy.noise import Noise
     from fedavg.sums.one_shot import OneShot
     from secagg.committee import Committee

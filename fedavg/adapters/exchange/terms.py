@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from dp.checks import is_a
 from fedavg import checks
-from fedavg.adapters.exchange.ages import KeyAges
+from fedavg.adapters.exchange.keys.ages import KeyAges
 from fedavg.errors import CapacityError, PlanError
 from fedavg.parts.registry import family_of
 

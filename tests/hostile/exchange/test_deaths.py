@@ -21,11 +21,11 @@ import pytest
 
 from fedavg import SecAgg
 from fedavg.adapters.exchange import MeanServer, Node, RefusedRequestError, enrol_here
+from fedavg.adapters.exchange.keys.sealing import SealingFolder
 from fedavg.adapters.exchange.nodes import epochs, suspended
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
 from fedavg.adapters.exchange.nodes.states import LOCK_FILE, STATE_FILE, StateFile
-from fedavg.adapters.exchange.sealing import SealingFolder
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.files import FileJournal
 from secagg.client import client as client_module

@@ -16,11 +16,11 @@ import pytest
 
 from fedavg.adapters.exchange import MeanServer, Node, NodeKeys, RefusedRequestError, enrol_here
 from fedavg.adapters.exchange import server as server_module
-from fedavg.adapters.exchange.keys import KEYS_FILE
+from fedavg.adapters.exchange.keys.keys import KEYS_FILE
+from fedavg.adapters.exchange.keys.sealing import SealingFolder
 from fedavg.adapters.exchange.nodes import node as node_module
 from fedavg.adapters.exchange.nodes.enrolment import CARD_FILE, make_node, read_card
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
-from fedavg.adapters.exchange.sealing import SealingFolder
 from fedavg.adapters.polling import open_party
 from fedavg.errors import ConfigError, JournalError
 from fedavg.files import FileJournal, replace_file
@@ -146,7 +146,7 @@ def test_x9_a_link_under_the_temporary_name_overwrites_nothing(tmp_path):
 
 
 def test_x9_mutant_that_writes_into_the_file_that_is_there(tmp_path, monkeypatch):
-    import fedavg.adapters.exchange.keys as keys_module
+    import fedavg.adapters.exchange.keys.keys as keys_module
 
     first = "temporary.unlink(missing_ok=True)\n        try:"
     mutant = without(monkeypatch, keys_module, "replace_file", first, "try:")

@@ -17,14 +17,8 @@ import pytest
 
 import secagg.client.participation
 from fedavg import OneShot, SecAgg
-from fedavg.adapters.exchange import (
-    Agreement,
-    MeanServer,
-    Node,
-    RefusedRequestError,
-    enrol_here,
-    private,
-)
+from fedavg.adapters.exchange import Agreement, MeanServer, Node, RefusedRequestError, enrol_here
+from fedavg.adapters.exchange.keys import private
 from fedavg.adapters.exchange.messages import Request, Stage, read_request
 from fedavg.adapters.exchange.nodes import states
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE

@@ -10,13 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 from fedavg import checks
-from fedavg.adapters.exchange.ages import KeyAges
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
-from fedavg.adapters.exchange.keys import Card, NodeKeys
+from fedavg.adapters.exchange.keys.ages import KeyAges
+from fedavg.adapters.exchange.keys.keys import Card, NodeKeys
+from fedavg.adapters.exchange.keys.sealing import SealingFolder
 from fedavg.adapters.exchange.nodes.epochs import MemberKeys
 from fedavg.adapters.exchange.nodes.ledger import LEDGER_FILE
 from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
-from fedavg.adapters.exchange.sealing import SealingFolder
 from fedavg.errors import ConfigError
 from fedavg.files import FileJournal, replace_file
 

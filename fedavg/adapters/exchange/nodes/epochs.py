@@ -17,8 +17,8 @@ from secagg.committee import SealingKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fedavg.adapters.exchange.ages import KeyAges
-    from fedavg.adapters.exchange.keys import NodeKeys
+    from fedavg.adapters.exchange.keys.ages import KeyAges
+    from fedavg.adapters.exchange.keys.keys import NodeKeys
     from fedavg.sums.others import Facts
     from secagg.committee import Committee
 
@@ -42,7 +42,7 @@ class MemberKeys:
     Example:
         >>> import time
         >>> from fedavg.adapters.exchange import NodeKeys
-        >>> from fedavg.adapters.exchange.ages import KeyAges
+        >>> from fedavg.adapters.exchange.keys.ages import KeyAges
         >>> from fedavg.sums.others import MemoryJournal
         >>> keys = NodeKeys.generate(3)
         >>> own = MemberKeys(keys, MemoryJournal(), 1, KeyAges(7200.0), time.time)
@@ -191,7 +191,7 @@ class SeenEpochs:
         ages: ages at which a key is too old, or dated too far ahead.
 
     Example:
-        >>> from fedavg.adapters.exchange.ages import KeyAges
+        >>> from fedavg.adapters.exchange.keys.ages import KeyAges
         >>> from fedavg.sums.others import MemoryJournal
         >>> seen = SeenEpochs(MemoryJournal(), KeyAges(3600.0))
         >>> for epoch in (6, 5, 9):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import secagg
 from fedavg.adapters.exchange.agreement import AGREEMENT_FILE, Agreement
 from fedavg.adapters.exchange.errors import RefusedRequestError
-from fedavg.adapters.exchange.keys import NodeKeys
+from fedavg.adapters.exchange.keys.keys import NodeKeys
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_request
 from fedavg.adapters.exchange.nodes.contribution import Contribution
 from fedavg.adapters.exchange.nodes.epochs import MemberKeys, SeenEpochs

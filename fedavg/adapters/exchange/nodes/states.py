@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from fedavg.adapters.exchange.private import read_private, wait_for_lock
+from fedavg.adapters.exchange.keys.private import read_private, wait_for_lock
 from fedavg.errors import ConfigError
 from fedavg.files import remove_file, replace_file
 

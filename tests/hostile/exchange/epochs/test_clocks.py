@@ -19,7 +19,7 @@ from fedavg.adapters.exchange import (
     RefusedRequestError,
     enrol_here,
 )
-from fedavg.adapters.exchange.ages import KeyAges
+from fedavg.adapters.exchange.keys.ages import KeyAges
 from fedavg.adapters.exchange.messages import Reply, Request, Round, Stage, read_reply
 from fedavg.adapters.exchange.nodes import enrolment
 from fedavg.adapters.exchange.nodes import epochs as module

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fedavg.adapters.exchange import Node, RefusedRequestError, enrol_here
+from fedavg.adapters.exchange.keys.sealing import HeldKeys
 from fedavg.adapters.exchange.nodes import epochs as module
 from fedavg.adapters.exchange.nodes.enrolment import renew_sealing
-from fedavg.adapters.exchange.sealing import HeldKeys
 from fedavg.errors import ConfigError, RoundAbortedError
 from tests.hostile.exchange.epochs.test_epochs import DAY, SUM, one_sum, parties
 from tests.hostile.mutants import FOUND, without

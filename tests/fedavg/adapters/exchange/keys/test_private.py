@@ -9,8 +9,8 @@ import signal
 import pytest
 
 from fedavg import ConfigError
-from fedavg.adapters.exchange.private import read_private, wait_for_lock
-from fedavg.adapters.exchange.sealing import SealingFolder
+from fedavg.adapters.exchange.keys.private import read_private, wait_for_lock
+from fedavg.adapters.exchange.keys.sealing import SealingFolder
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from fedavg.adapters.exchange.keys import KEYS_FILE, Card, NodeKeys
+from fedavg.adapters.exchange.keys.keys import KEYS_FILE, Card, NodeKeys
 from fedavg.errors import ConfigError
 
 

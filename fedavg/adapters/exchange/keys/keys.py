@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from fedavg.adapters.exchange.sealing import HeldKeys, SealingFolder
+from fedavg.adapters.exchange.keys.sealing import HeldKeys, SealingFolder
 from fedavg.errors import ConfigError
 from fedavg.files import replace_file
 from secagg import Directory, Identity, SecAggError
@@ -18,7 +18,7 @@ from secagg.committee import Committee, SealingKey
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fedavg.adapters.exchange.sealing import KeyPlace
+    from fedavg.adapters.exchange.keys.sealing import KeyPlace
 
 __all__ = ["KEYS_FILE", "Card", "NodeKeys"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from fedavg.adapters.exchange.private import read_private, wait_for_lock
+from fedavg.adapters.exchange.keys.private import read_private, wait_for_lock
 from fedavg.errors import ConfigError
 from fedavg.files import remove_file, replace_file
 
