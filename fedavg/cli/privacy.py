@@ -15,7 +15,7 @@ from fedavg.cli.console import console, correctable, fail
 
 if TYPE_CHECKING:
     from dp import PrivacyCurve
-    from fedavg.plan.planner import BudgetAnswer
+    from fedavg.plan.budget.planner import BudgetAnswer
 
 __all__ = ["AUDIT_EPILOG", "AUDIT_HELP", "BUDGET_EPILOG", "BUDGET_HELP", "audit", "budget"]
 
@@ -171,9 +171,9 @@ def _budget(
     **options: object,
 ) -> None:
     from fedavg.errors import PlanError  # noqa: PLC0415 - beside it
-    from fedavg.plan import planner  # noqa: PLC0415 - loads scipy
+    from fedavg.plan.budget import planner  # noqa: PLC0415 - loads scipy
+    from fedavg.plan.budget.planner import Scenario, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
     from fedavg.plan.deltas import too_large_delta  # noqa: PLC0415 - beside it
-    from fedavg.plan.planner import Scenario, answer, noise_for, tradeoff  # noqa: PLC0415 - as above
 
     if (epsilon is None) == (noise is None):
         raise PlanError("give either --epsilon or --noise, one of them")
@@ -244,7 +244,7 @@ def _answer_table(found: BudgetAnswer) -> Table:
 
 
 def _explain(found: BudgetAnswer) -> None:
-    from fedavg.plan.unbounded import why_no_bound  # noqa: PLC0415 - loads scipy
+    from fedavg.plan.budget.unbounded import why_no_bound  # noqa: PLC0415 - loads scipy
 
     setting = found.setting
     lines = [

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
-from fedavg.plan.unbounded import why_no_bound
+from fedavg.plan.budget.unbounded import why_no_bound
 from fedavg.reports.page import payload, render_page
 from fedavg.reports.scores.curve import curve_figure, tradeoff_figure
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dp import PrivacyCurve
-    from fedavg.plan.planner import BudgetAnswer
+    from fedavg.plan.budget.planner import BudgetAnswer
 
 __all__ = ["write_budget_page"]
 

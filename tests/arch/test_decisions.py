@@ -29,7 +29,10 @@ NAMES = {
     "config/tables/protection.py": (1, "[clipping] has two kinds, of which one is no part"),
     "metrics/suite.py": (4, "which metrics a kind of labels is scored by"),
     "optimizers/local.py": (3, "the optimisers of a client are options of `LocalTraining` itself"),
-    "plan/samplings.py": (1, "a question about a budget has three ways of sampling of its own"),
+    "plan/budget/samplings.py": (
+        1,
+        "a question about a budget has three ways of sampling of its own",
+    ),
     "reports/runs/personal.py": (1, "how the names of three metrics are written in prose"),
     "studies/identity.py": (1, "a package's name, which is also that of a server optimiser"),
     "contrib/masked_encrypted.py": (2, "the scheme is an option of the part itself"),

@@ -16,8 +16,8 @@ from fedavg.errors import (
     LocalProtocolError,
     PlanError,
 )
+from fedavg.plan.budget.planner import Scenario
 from fedavg.plan.plan import Budget
-from fedavg.plan.planner import Scenario
 from fedavg.simulation.faults import Faults
 
 LABELS = np.arange(12) % 3

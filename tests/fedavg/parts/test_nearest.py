@@ -23,7 +23,7 @@ from fedavg.models.zoo import build_model
 from fedavg.optimizers.local import LocalTraining
 from fedavg.parts.nearest import explained, key_offered, nearest, offered, options_of
 from fedavg.parts.registry import FAMILIES, named, names, register
-from fedavg.plan.planner import usual_rate
+from fedavg.plan.budget.planner import usual_rate
 from fedavg.runs.records.settings import RecordRun, load_record_run
 from fedavg.studies.executors import executor_for
 from fedavg.training.compute import Compute

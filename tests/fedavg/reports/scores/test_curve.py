@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from dp import Accountant, GaussianEvent, gaussian_delta
 from fedavg.cli.app import app
 from fedavg.errors import ReportError
-from fedavg.plan.planner import Scenario, answer, curve, tradeoff
+from fedavg.plan.budget.planner import Scenario, answer, curve, tradeoff
 from fedavg.reports.budget import write_budget_page
 from fedavg.reports.scores.curve import LEVELS, curve_figure, tradeoff_figure, write_curve
 from tests.fedavg.support.pages import Page

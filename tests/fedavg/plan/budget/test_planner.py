@@ -23,11 +23,11 @@ from fedavg.config.settings import Config
 from fedavg.encoding.fixed_point import FixedPoint
 from fedavg.optimizers.local import LocalTraining
 from fedavg.optimizers.server import FedAvg
+from fedavg.plan.budget.planner import MECHANISMS, Scenario, answer, curve, noise_for, tradeoff
+from fedavg.plan.budget.unbounded import why_no_bound
 from fedavg.plan.deltas import usual_delta
 from fedavg.plan.plan import Budget, Plan
-from fedavg.plan.planner import MECHANISMS, Scenario, answer, curve, noise_for, tradeoff
 from fedavg.plan.resolution import resolve
-from fedavg.plan.unbounded import why_no_bound
 from fedavg.privacy.noise import DistributedGaussian
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.reports.budget import write_budget_page
@@ -257,7 +257,7 @@ def test_the_command_refuses_what_it_could_not_write_before_it_computes(
     option, name, message, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fedavg.plan.planner.noise_for", lambda *_: pytest.fail("computed"))
+    monkeypatch.setattr("fedavg.plan.budget.planner.noise_for", lambda *_: pytest.fail("computed"))
     result = CliRunner().invoke(app, ["budget", "--epsilon", "5", option, name])
     assert result.exit_code == 2
     assert message in result.output.replace("\n", " ")

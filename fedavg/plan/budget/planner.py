@@ -17,10 +17,10 @@ from fedavg.optimizers.server import FedAvg
 from fedavg.parts import named, names
 from fedavg.parts.nearest import offered
 from fedavg.plan import catalogue
+from fedavg.plan.budget.samplings import WAYS, check_covered
 from fedavg.plan.deltas import usual_delta
 from fedavg.plan.plan import Budget, Limits, Plan
 from fedavg.plan.resolution import resolve
-from fedavg.plan.samplings import WAYS, check_covered
 from fedavg.sums.masked import SecAgg
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from dp import DpError
 from fedavg.errors import PlanError
-from fedavg.plan.planner import answer, planned
+from fedavg.plan.budget.planner import answer, planned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dp import FailureEvent
-    from fedavg.plan.planner import BudgetAnswer
+    from fedavg.plan.budget.planner import BudgetAnswer
 
 __all__ = ["ceiling", "enough_noise", "why_no_bound", "why_unbounded"]
 
@@ -30,7 +30,7 @@ def why_no_bound(found: BudgetAnswer) -> tuple[str, ...]:
         found: an answer.
 
     Example:
-        >>> from fedavg.plan.planner import Scenario
+        >>> from fedavg.plan.budget.planner import Scenario
         >>> why_no_bound(answer(Scenario(), 1.3))
         ()
     """
