@@ -122,8 +122,8 @@ def sweep(
 
 
 def _list(outlook: Outlook) -> None:
-    from fedavg.studies.figures import label_of  # noqa: PLC0415 - as above
-    from fedavg.studies.table import table_of  # noqa: PLC0415 - as above
+    from fedavg.studies.results.figures import label_of  # noqa: PLC0415 - as above
+    from fedavg.studies.results.table import table_of  # noqa: PLC0415 - as above
     from fedavg.studies.trials.settings import flatten  # noqa: PLC0415 - as above
 
     varied = table_of(outlook.study, outlook.records, outlook.refused).varied
@@ -155,9 +155,9 @@ def _reasons(reasons: list[str]) -> None:
 
 
 def _close(swept: Swept) -> None:
-    from fedavg.studies.figures import label_of  # noqa: PLC0415 - loads plotly's neighbours late
-    from fedavg.studies.table import groups_of  # noqa: PLC0415 - as above
-    from fedavg.studies.troubles import troubles_of  # noqa: PLC0415 - as above
+    from fedavg.studies.results.figures import label_of  # noqa: PLC0415 - loads plotly's neighbours late
+    from fedavg.studies.results.table import groups_of  # noqa: PLC0415 - as above
+    from fedavg.studies.results.troubles import troubles_of  # noqa: PLC0415 - as above
 
     by = swept.table.comparison
     # Without vertical lines, eight columns fit into eighty characters.

@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fedavg.errors import ConfigError
 from fedavg.studies.directory import Record, StudyDirectory, environment
-from fedavg.studies.page import write_study_page
+from fedavg.studies.results.page import write_study_page
+from fedavg.studies.results.table import table_of, write_tables
 from fedavg.studies.study import DEFAULT_STUDY, Cell, Refusal, Study
-from fedavg.studies.table import table_of, write_tables
 from fedavg.studies.trials.settings import flatten
 from fedavg.studies.workers import Request
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from fedavg.studies.executors import Executor
-    from fedavg.studies.table import Table
+    from fedavg.studies.results.table import Table
     from fedavg.studies.trials.catalogue import AnyDerived
     from fedavg.studies.trials.interface import Measured
     from fedavg.studies.workers import CellAnswer

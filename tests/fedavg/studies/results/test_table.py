@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedavg.studies.directory import StudyDirectory
-from fedavg.studies.table import Row, Table, groups_of, pareto_front, write_tables
+from fedavg.studies.results.table import Row, Table, groups_of, pareto_front, write_tables
 
 VALUES = {
     "accuracy": 0.5,

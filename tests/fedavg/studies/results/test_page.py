@@ -7,9 +7,14 @@ import json
 import pytest
 
 from fedavg.studies.directory import StudyDirectory
-from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
-from fedavg.studies.page import write_study_page
-from fedavg.studies.table import Row, Table, groups_of
+from fedavg.studies.results.figures import (
+    accuracy_by_bytes,
+    accuracy_by_epsilon,
+    front_of,
+    label_of,
+)
+from fedavg.studies.results.page import write_study_page
+from fedavg.studies.results.table import Row, Table, groups_of
 from tests.fedavg.support.pages import Page
 
 SUMS = {"secagg": 6000.0, "insecure-plain": 5000.0}

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
-from fedavg.studies.comparison import ACCURACY, comparison_of
+from fedavg.studies.results.comparison import ACCURACY, comparison_of
 
 RMSE = {
     "headline": "rmse",

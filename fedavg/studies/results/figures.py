@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedavg.studies.table import pareto_front
+from fedavg.studies.results.table import pareto_front
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fedavg.studies.table import Group
+    from fedavg.studies.results.table import Group
 
 __all__ = ["Key", "Picture", "accuracy_by_bytes", "accuracy_by_epsilon", "front_of", "label_of"]
 

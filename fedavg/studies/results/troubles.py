@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fedavg.studies.figures import label_of
+from fedavg.studies.results.figures import label_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from fedavg.studies.table import Row, Table
+    from fedavg.studies.results.table import Row, Table
 
 __all__ = ["Trouble", "notices_of", "troubles_of"]
 

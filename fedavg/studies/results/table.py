@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fedavg.studies.comparison import ACCURACY, Comparison, comparison_of
 from fedavg.studies.directory import environment
 from fedavg.studies.identity import code_version
+from fedavg.studies.results.comparison import ACCURACY, Comparison, comparison_of
 from fedavg.studies.trials.clients import CLIENTS
 from fedavg.studies.trials.settings import flatten, usual
 

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING, Any
 from fedavg.errors import ReportError
 from fedavg.metrics.interface import figure_text
 from fedavg.reports.page import payload, render_page
-from fedavg.studies.figures import accuracy_by_bytes, accuracy_by_epsilon, front_of, label_of
-from fedavg.studies.table import groups_of
-from fedavg.studies.troubles import notices_of, troubles_of
+from fedavg.studies.results.figures import (
+    accuracy_by_bytes,
+    accuracy_by_epsilon,
+    front_of,
+    label_of,
+)
+from fedavg.studies.results.table import groups_of
+from fedavg.studies.results.troubles import notices_of, troubles_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from fedavg.studies.comparison import Comparison
     from fedavg.studies.directory import StudyDirectory
-    from fedavg.studies.figures import Key, Picture
-    from fedavg.studies.table import Group, Row, Table
+    from fedavg.studies.results.comparison import Comparison
+    from fedavg.studies.results.figures import Key, Picture
+    from fedavg.studies.results.table import Group, Row, Table
 
 __all__ = ["write_study_page"]
 

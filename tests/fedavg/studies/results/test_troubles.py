@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fedavg.studies.table import Row, Table
-from fedavg.studies.troubles import notices_of, troubles_of
+from fedavg.studies.results.table import Row, Table
+from fedavg.studies.results.troubles import notices_of, troubles_of
 
 
 def row(state, reason, **settings):

@@ -1,0 +1,1 @@
+"""The results of a study: its table, its pictures, its page, and what went wrong."""
