@@ -12,7 +12,7 @@ import torch
 from benchmarks.fields.scores import Held
 from fedavg.config.build import build_job, load_config
 from fedavg.config.builders.models import spec_of
-from fedavg.data.loading import load
+from fedavg.data.loading.loading import load
 from fedavg.federation.federation import Federation
 from fedavg.records.federation import RecordFederation
 from fedavg.records.table import Silo

@@ -79,7 +79,7 @@ def data_schema(
     The schema is TOML, with the reason of each choice as a comment.  Use it with --schema FILE, or as
     "schema" in the table "data" of a configuration.
     """
-    from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - as above
+    from fedavg.data.loading.schema_choice import proposed  # noqa: PLC0415 - as above
     from fedavg.data.settings import DataConfig  # noqa: PLC0415 - loads pyarrow
     from fedavg.data.tables.schemas.file import schema_text  # noqa: PLC0415 - as above
     from fedavg.files import check_writable, replace_file  # noqa: PLC0415 - as above
@@ -173,7 +173,7 @@ def data_show(
 ) -> None:
     """Draw the partition of the examples over the clients, as a run with the same settings makes it."""
     from fedavg.config.build import load_config  # noqa: PLC0415 - loads torch
-    from fedavg.data.loading import load  # noqa: PLC0415 - as above
+    from fedavg.data.loading.loading import load  # noqa: PLC0415 - as above
     from fedavg.data.placement import names_of, pieces_of, with_defaults  # noqa: PLC0415 - as above
     from fedavg.files import check_writable  # noqa: PLC0415 - as above
     from fedavg.reports.tables.partition import (  # noqa: PLC0415 - as above

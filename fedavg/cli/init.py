@@ -162,7 +162,7 @@ def _chosen(given: dict[str, object], budget: dict[str, float], rounds: int) -> 
 
 def _proposed(data: DataConfig) -> Proposal:
     """The proposed schema, which is also printed; open questions about the table are errors."""
-    from fedavg.data.schema_choice import proposed  # noqa: PLC0415 - loads pyarrow
+    from fedavg.data.loading.schema_choice import proposed  # noqa: PLC0415 - loads pyarrow
     from fedavg.reports.tables.schema import advice_lines, schema_table  # noqa: PLC0415 - as above
 
     proposal, rows = proposed(data)

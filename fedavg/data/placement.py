@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.data.loading import load
+from fedavg.data.loading.loading import load
 from fedavg.data.partitions import partition
 from fedavg.data.partitions.skew import skew_features
 from fedavg.data.readers.sources import SOURCES
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fedavg.data.dataset import Dataset
-    from fedavg.data.loading import Examples
+    from fedavg.data.loading.loading import Examples
     from fedavg.data.tables.schemas.propose import Proposal
     from fedavg.data.task import Task
     from fedavg.sums.interface import SecureSum

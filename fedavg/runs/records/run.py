@@ -24,7 +24,7 @@ from rich.text import Text
 from dp import Ledger, SharedLedger
 from fedavg.config.builders.models import spec_of
 from fedavg.config.builders.training import scoring_of
-from fedavg.data.loading import load
+from fedavg.data.loading.loading import load
 from fedavg.data.partitions.skew import skew_features
 from fedavg.data.placement import place
 from fedavg.data.settings import WITHOUT_NOISE
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from fedavg.data.loading import Loaded
+    from fedavg.data.loading.loading import Loaded
     from fedavg.data.settings import DataConfig
     from fedavg.data.task import Task
     from fedavg.models.spec import ModelSpec

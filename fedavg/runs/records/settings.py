@@ -252,7 +252,7 @@ def data_of(config: RecordRun) -> DataConfig:
     is_own = is_table(Path(data.name))
     by_person = table.unit == "person"
     if by_person and is_own:
-        from fedavg.data.schema_choice import declared_schema  # noqa: PLC0415 - loads the optional pyarrow
+        from fedavg.data.loading.schema_choice import declared_schema  # noqa: PLC0415 - loads the optional pyarrow
 
         if not declared_schema(data).client:
             raise ConfigError(

@@ -223,8 +223,8 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(tmp_path, m
     for name in (
         "fedavg.runs.run.build_job",
         "fedavg.audits.run.build_job",
-        "fedavg.data.loading.load",
-        "fedavg.data.schema_choice.read_table",
+        "fedavg.data.loading.loading.load",
+        "fedavg.data.loading.schema_choice.read_table",
         "fedavg.cli.init._write",
     ):
         monkeypatch.setattr(name, worked)

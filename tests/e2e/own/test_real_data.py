@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from fedavg.config.build import build_job, load_config
-from fedavg.data.loading import load
+from fedavg.data.loading.loading import load
 
 if TYPE_CHECKING:
     import pandas as pd

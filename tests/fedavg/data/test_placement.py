@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedavg.config.build import load_config
-from fedavg.data.loading import load
+from fedavg.data.loading.loading import load
 from fedavg.data.placement import place
 from fedavg.errors import ConfigError, DataError, FedAvgError
 from fedavg.sums.plain import InsecurePlain

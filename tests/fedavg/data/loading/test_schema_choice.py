@@ -9,8 +9,8 @@ import pytest
 
 from fedavg.config.build import build_job, load_config
 from fedavg.config.settings import Config
+from fedavg.data.loading.schema_choice import chosen, declared_schema, proposed, settled
 from fedavg.data.placement import place
-from fedavg.data.schema_choice import chosen, declared_schema, proposed, settled
 from fedavg.data.settings import DataConfig
 from fedavg.data.tables.columns import Boolean, Category, Date, Number, Text
 from fedavg.data.tables.files import FileFormat
@@ -265,6 +265,6 @@ def test_a_hand_over_that_cannot_be_written_is_an_error_in_words(csv, monkeypatc
     def refused(path, data):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("fedavg.data.schema_choice.replace_file", refused)
+    monkeypatch.setattr("fedavg.data.loading.schema_choice.replace_file", refused)
     with pytest.raises(ConfigError, match=r"cannot be written: .*t.schema.toml: Permission denied"):
         _chosen(_data(), private=True)

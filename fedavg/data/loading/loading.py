@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from fedavg import checks
-from fedavg.data import foreign_keys
 from fedavg.data.dataset import NUMBERS, strata_names
+from fedavg.data.loading import foreign_keys
 from fedavg.data.readers.arrays import read_arrays
 from fedavg.data.readers.images import load_images
 from fedavg.data.readers.sources import SOURCES
@@ -216,7 +216,7 @@ def _load_built_in_table(data: DataConfig) -> Loaded:
 
 def _load_table(data: DataConfig, *, private: bool) -> Loaded:
     # These load pyarrow, which is optional, and only tables need it.
-    from fedavg.data.schema_choice import chosen, declared_schema, settled  # noqa: PLC0415
+    from fedavg.data.loading.schema_choice import chosen, declared_schema, settled  # noqa: PLC0415
     from fedavg.data.tables.encode import encode  # noqa: PLC0415
     from fedavg.data.tables.reading import read_table  # noqa: PLC0415
     from fedavg.data.tables.source import divided, of_classes, parted_by_time  # noqa: PLC0415
