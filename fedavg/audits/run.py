@@ -16,7 +16,7 @@ from fedavg.audits.records import audit_records, check_canaries
 from fedavg.config.build import build_job, load_config
 from fedavg.errors import ConfigError, ReportError
 from fedavg.files import check_writable, replace_file
-from fedavg.runs.directory import of_records
+from fedavg.runs.files.directory import of_records
 from fedavg.runs.records.run import record_job
 from fedavg.runs.records.settings import load_record_run
 from fedavg.simulation.faults import Faults

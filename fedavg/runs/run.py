@@ -22,18 +22,18 @@ from fedavg.protocol.result import NOTHING_LEARNT, result_of_row
 from fedavg.protocol.transcript import Transcript
 from fedavg.reports.runs.ending import why_unscored
 from fedavg.reports.runs.run import write_report
-from fedavg.runs.announcement import announce
-from fedavg.runs.content import keep_content
-from fedavg.runs.directory import RunDirectory, of_records
+from fedavg.runs.files.content import keep_content
+from fedavg.runs.files.directory import RunDirectory, of_records
+from fedavg.runs.files.summary import summary_of_run
 from fedavg.runs.interrupts import postponed_interrupts
-from fedavg.runs.progress import Failures, bars, status_of, tell
 from fedavg.runs.scoring.baseline import unprotected
 from fedavg.runs.scoring.evaluation import write_evaluation
 from fedavg.runs.scoring.fairness import write_fairness
 from fedavg.runs.server_view import server_view
 from fedavg.runs.simulations import passing_store, prepare, simulation_of
 from fedavg.runs.stopping import Keeper
-from fedavg.runs.summary import summary_of_run
+from fedavg.runs.terminal.announcement import announce
+from fedavg.runs.terminal.progress import Failures, bars, status_of, tell
 from fedavg.simulation.faults import Faults
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fedavg.federation.checkpoint import Restart
     from fedavg.federation.federation import Federation
     from fedavg.protocol.result import RoundResult
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
 __all__ = ["Keeper"]
 

@@ -35,11 +35,11 @@ from fedavg.records.federation import RecordFederation
 from fedavg.records.table import Silo
 from fedavg.reports.records.page import write_records_report
 from fedavg.reports.runs.ending import why_unscored
-from fedavg.runs.directory import RunDirectory, config_to_toml
+from fedavg.runs.files.directory import RunDirectory, config_to_toml
 from fedavg.runs.interrupts import postponed_interrupts
-from fedavg.runs.progress import bars
 from fedavg.runs.records.notes import about_names, about_people, cautions
 from fedavg.runs.records.settings import RecordRun, data_of, load_record_run, plan_of, silos_from
+from fedavg.runs.terminal.progress import bars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fedavg.config.build import Job
     from fedavg.federation.federation import Federation
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
 __all__ = ["write_evaluation"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fedavg.config.build import Job
     from fedavg.data.dataset import Dataset
     from fedavg.federation.federation import Federation
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
 __all__ = ["BeforeAfter", "write_fairness"]
 

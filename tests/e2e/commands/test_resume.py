@@ -144,7 +144,7 @@ def test_under_dp_a_killed_run_keeps_its_plan_and_its_budget(tmp_path):
 @pytest.fixture
 def interrupted(tmp_path):
     """A short run that was stopped with Ctrl-C from within, between the two logs of its third round."""
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
     append = RunDirectory._append
 
@@ -215,7 +215,7 @@ def test_edited_data_are_refused_before_anything_is_charged(interrupted):
 
 
 def test_two_processes_cannot_run_one_directory(interrupted):
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
     with RunDirectory.reopen(interrupted).locked():
         result = runner.invoke(app, ["resume", str(interrupted)])

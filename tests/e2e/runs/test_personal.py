@@ -247,7 +247,7 @@ def test_a_run_reports_the_clients_figures_where_they_belong(tmp_path):
 
 
 def test_a_run_that_broke_off_ends_with_the_same_personal_models(tmp_path, monkeypatch):
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
     config = config_in(tmp_path, "ditto")
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(base, tmp_path)
 
 
 def test_a_run_is_not_resumed_from_another_base(base, tmp_path, monkeypatch):
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
     append = RunDirectory.append
 

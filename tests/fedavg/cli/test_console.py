@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import fedavg.cli.console
 from fedavg.cli.app import app, main
 from fedavg.cli.console import console, errors
-from fedavg.runs.progress import bars
+from fedavg.runs.terminal.progress import bars
 
 NAMES = ("budget[/b].json", "runs[red]x[/red]", "a :smile: b", "[bold]")
 

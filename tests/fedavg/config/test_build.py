@@ -14,7 +14,7 @@ from fedavg.optimizers.server import FedAdagrad, FedAdam, FedAvg, FedYogi
 from fedavg.optimizers.wrapped import Averaged, Scheduled
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 from fedavg.privacy.noise import CentralGaussian, DistributedSkellam
-from fedavg.runs.directory import config_to_toml
+from fedavg.runs.files.directory import config_to_toml
 from fedavg.sums.encrypted import Bfv
 
 

@@ -28,7 +28,7 @@ from fedavg.privacy.noise import (
 )
 from fedavg.privacy.sampling import PoissonCohort
 from fedavg.protocol.messages import Ready, RoundStart, encode, start_digest
-from fedavg.runs.directory import RunDirectory
+from fedavg.runs.files.directory import RunDirectory
 from fedavg.server.round import RoundServer
 from secagg import Identity
 from tests.e2e.small import LENGTH, MODEL, SUMS, examples, federation, plan

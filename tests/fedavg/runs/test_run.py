@@ -167,7 +167,7 @@ def test_a_kill_between_a_rounds_log_and_its_model_keeps_the_right_best_model(
     tmp_path, monkeypatch
 ):
     """The best round's figures are in the log and its model is not: it is taken from the checkpoint."""
-    from fedavg.runs.directory import RunDirectory
+    from fedavg.runs.files.directory import RunDirectory
 
     config = config_in(tmp_path, STOPPING, rounds=40)
     whole = execute(config, {}, tmp_path / "whole", QUIET)

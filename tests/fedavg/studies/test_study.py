@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedavg.config.build import load_config
 from fedavg.errors import ConfigError
-from fedavg.runs.directory import config_to_toml
+from fedavg.runs.files.directory import config_to_toml
 from fedavg.studies import identity as module
 from fedavg.studies.identity import code_version
 from fedavg.studies.study import read_study

@@ -20,7 +20,7 @@ from dp import Ledger, SharedLedger
 from fedavg.cli.app import app
 from fedavg.cli.console import correctable
 from fedavg.records.federation import RecordFederation
-from fedavg.runs.directory import RunDirectory
+from fedavg.runs.files.directory import RunDirectory
 from tests.e2e.commands.test_resume import PRIVATE, config_in
 from tests.e2e.small import blobs_in
 from tests.hostile.mutants import FOUND

@@ -17,7 +17,7 @@ from fedavg.data.tables.files import FileFormat
 from fedavg.data.tables.reading import read_table
 from fedavg.data.tables.schemas.schema import plain_column, read_schema
 from fedavg.errors import ConfigError, DataError
-from fedavg.runs.directory import config_to_toml
+from fedavg.runs.files.directory import config_to_toml
 from fedavg.sums.plain import InsecurePlain
 from tests.fedavg.support.tables import write
 

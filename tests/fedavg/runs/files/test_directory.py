@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-import fedavg.runs.directory
+import fedavg.runs.files.directory
 from fedavg.errors import CheckpointError
-from fedavg.runs.directory import RunDirectory
+from fedavg.runs.files.directory import RunDirectory
 
 ROWS = (
     b'{"round": 0, "skipped": true}\n{"round": 1, "skipped": true}\n{"round": 2, "skipped": true}\n'
@@ -77,6 +77,6 @@ def test_mutant_that_stops_at_the_damage_drops_the_rounds_after_it(log, monkeypa
             found.extend(map(json.loads, path.read_bytes().splitlines()))
         return found
 
-    monkeypatch.setattr(fedavg.runs.directory, "_whole_lines", until)
+    monkeypatch.setattr(fedavg.runs.files.directory, "_whole_lines", until)
     with pytest.raises(pytest.fail.Exception):
         test_a_damaged_line_is_named_and_drops_no_round(log, 2, b"{")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fedavg import Dataset
 from fedavg.errors import CheckpointError
-from fedavg.runs.content import keep_content
-from fedavg.runs.directory import RunDirectory
+from fedavg.runs.files.content import keep_content
+from fedavg.runs.files.directory import RunDirectory
 
 
 def examples(weights=None):

@@ -1,0 +1,1 @@
+"""What a run prints before it begins, and while it proceeds."""
