@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from fedavg.reports.data import Metric, ServerRound, ServerView
+    from fedavg.reports.reading.data import Metric, ServerRound, ServerView
 
 __all__ = [
     "BLUE",

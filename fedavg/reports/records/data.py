@@ -8,7 +8,7 @@ import msgspec
 
 from fedavg.errors import ReportError
 from fedavg.metrics.interface import Figure
-from fedavg.reports.data import Metric, read_lines, read_part
+from fedavg.reports.reading.data import Metric, read_lines, read_part
 
 if TYPE_CHECKING:
     from pathlib import Path

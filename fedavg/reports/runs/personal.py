@@ -14,7 +14,7 @@ from fedavg.reports.figures import BLUE, GREY, ORANGE, figure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedavg.reports.data import Personal, Run
+    from fedavg.reports.reading.data import Personal, Run
 
 __all__ = ["by_another_figure", "personal_lines", "personal_part"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from fedavg.errors import ReportError
 from fedavg.files import replace_file
 from fedavg.reports import figures
-from fedavg.reports.data import read_run
 from fedavg.reports.epsilons import epsilon_text
 from fedavg.reports.page import payload, render_page
+from fedavg.reports.reading.data import read_run
 from fedavg.reports.runs.ending import lost_rounds
 from fedavg.reports.runs.personal import personal_part
 from fedavg.reports.scores import scored
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from fedavg.reports.data import Run, ServerRound, ServerView, Summary
+    from fedavg.reports.reading.data import Run, ServerRound, ServerView, Summary
 
 __all__ = ["write_report"]
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fedavg.metrics.interface import Figure
-    from fedavg.reports.evaluated import Evaluation, Output
+    from fedavg.reports.reading.evaluated import Evaluation, Output
 
 __all__ = ["evaluation_part", "figure_rows"]
 

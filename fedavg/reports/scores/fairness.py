@@ -11,7 +11,7 @@ from fedavg.metrics.interface import figure_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fedavg.reports.data import BeforeAfter
+    from fedavg.reports.reading.data import BeforeAfter
 
 __all__ = ["fairness_part"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fedavg.reports.data import Summary
+    from fedavg.reports.reading.data import Summary
 
 __all__ = ["covered", "tile", "unprotected"]
 

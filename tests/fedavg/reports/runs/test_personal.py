@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fedavg.reports.data import Personal, Summary
+from fedavg.reports.reading.data import Personal, Summary
 from fedavg.reports.runs.personal import personal_lines, personal_part
 
 

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 import pytest
 
 from fedavg.errors import FedAvgError, ReportError
-from fedavg.reports import data as report_data
 from fedavg.reports import figures as report_figures
 from fedavg.reports import page as page_module
+from fedavg.reports.reading import data as report_data
 from fedavg.reports.runs.run import write_report
 from tests.fedavg.support.pages import Page
 from tests.fedavg.support.run_directories import write_run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedavg.reports.data import BeforeAfter
+from fedavg.reports.reading.data import BeforeAfter
 from fedavg.reports.scores.fairness import fairness_part
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from fedavg.errors import ReportError
 from fedavg.metrics.interface import Figure, figure_text, figure_worth
-from fedavg.reports.evaluated import Evaluation
+from fedavg.reports.reading.evaluated import Evaluation
 
 if TYPE_CHECKING:
     from pathlib import Path
