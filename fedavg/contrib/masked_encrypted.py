@@ -22,10 +22,10 @@ import he
 import secagg
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
-from fedavg.sums.he_keys import HeKeyHolderSide, HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, Provision
 from fedavg.sums.masked import STAGES, SecAgg, convictions_of
-from fedavg.sums.opening import OPENED, OpenedSum, read_opened
+from fedavg.sums.sides.he_keys import HeKeyHolderSide, HeMaterial
+from fedavg.sums.sides.opening import OPENED, OpenedSum, read_opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

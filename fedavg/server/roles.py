@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from fedavg.server.key_holder import KeyHolder
 from fedavg.server.opener import Opener
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,10 @@ from fedavg import checks
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.parts import Part, register
 from fedavg.sums.assumed import at_most
-from fedavg.sums.he_keys import HeKeyHolderSide, HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, Provision
-from fedavg.sums.opening import OPENED, OpenedSum, read_opened
-from fedavg.sums.upload import UploadSession, check_opening, openings
+from fedavg.sums.sides.he_keys import HeKeyHolderSide, HeMaterial
+from fedavg.sums.sides.opening import OPENED, OpenedSum, read_opened
+from fedavg.sums.sides.upload import UploadSession, check_opening, openings
 from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:

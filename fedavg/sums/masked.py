@@ -15,7 +15,7 @@ from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.parts import Part, register
 from fedavg.sums.assumed import at_most
 from fedavg.sums.interface import Conviction, Provision
-from fedavg.sums.masked_client import SecAggClientSide
+from fedavg.sums.sides.masked_client import SecAggClientSide
 from secagg.params.derivation import rounded_up
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fedavg.errors import PlanError
 from fedavg.sums.interface import SumSpec
-from fedavg.sums.others import other_parties
+from fedavg.sums.sides.others import other_parties
 from secagg import Identity
 
 if TYPE_CHECKING:

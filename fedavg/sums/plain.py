@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from secagg import Identity
 
 from fedavg.sums.interface import Provision
-from fedavg.sums.opening import OpenedSum
-from fedavg.sums.upload import UploadSession, check_opening, openings
+from fedavg.sums.sides.opening import OpenedSum
+from fedavg.sums.sides.upload import UploadSession, check_opening, openings
 
 __all__ = ["InsecurePlain"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from fedavg.errors import FedAvgError, PlanError
 from fedavg.sums.interface import SumSpec, centred
-from fedavg.sums.others import other_parties
+from fedavg.sums.sides.others import other_parties
 from fedavg.testing.parts import check_travels, require
 from he import HeError
 from secagg import Identity, SecAggError

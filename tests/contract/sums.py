@@ -9,8 +9,8 @@ from fedavg.sums.encrypted import Bfv, Ckks
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.one_shot import OneShot
-from fedavg.sums.others import other_parties
 from fedavg.sums.plain import InsecurePlain
+from fedavg.sums.sides.others import other_parties
 from secagg import Identity
 
 if TYPE_CHECKING:

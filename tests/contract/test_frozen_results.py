@@ -14,7 +14,7 @@ import fedavg.sums
 import he
 import he.onetime
 import secagg
-from fedavg.sums.opening import OpenedSum
+from fedavg.sums.sides.opening import OpenedSum
 from secagg.committee import CommitteeParams, CommitteeResult, simulate_committee
 from tests.contract.sums import BACKENDS, secure_sum, spec_for
 

@@ -63,7 +63,7 @@ class MeanServer:
         ... )
         >>> keys = [NodeKeys.generate(node) for node in range(6)]
         >>> agreement = Agreement.among(terms, [key.card for key in keys])
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> nodes = [Node(agreement, key, MemoryJournal()) for key in keys]
         >>> model = {"w": np.zeros(3, np.float32)}
         >>> server = MeanServer(agreement, "run 1", 1, "train", 6, model)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
     from fedavg.sums.interface import ServerSide
-    from fedavg.sums.masked_client import SecAggClientSide
     from fedavg.sums.one_shot import OneShot
     from fedavg.sums.one_shot.known import KnownCommittee
+    from fedavg.sums.sides.masked_client import SecAggClientSide
     from secagg.committee import Committee
 
 __all__ = [

@@ -15,7 +15,7 @@ from fedavg.adapters.polling.board import Board, Verdict
 from fedavg.adapters.polling.folder import begin_round, open_party, read_agreement
 from fedavg.adapters.polling.letters import Letter, content_digest
 from fedavg.adapters.polling.party import ClientRounds, MemberRounds, Party, Rounds
-from fedavg.sums.others import Facts
+from fedavg.sums.sides.others import Facts
 
 __all__ = [
     "Board",

@@ -19,7 +19,7 @@ from secagg.committee import card_epoch
 
 if TYPE_CHECKING:
     from fedavg.sums.interface import ClientSide, OpenerSide, ServerSide
-    from fedavg.sums.others import Facts
+    from fedavg.sums.sides.others import Facts
     from secagg import Identity
     from secagg.committee import SealingKey
 
@@ -196,7 +196,7 @@ class SumAgreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 recorded.
 
         Example:
-            >>> from fedavg.sums.others import MemoryJournal
+            >>> from fedavg.sums.sides.others import MemoryJournal
             >>> from secagg import Identity
             >>> known = {client: Identity.generate().public for client in range(3)}
             >>> SumAgreement(SecAgg(), 1000, 2**15, known).enter(1, MemoryJournal())

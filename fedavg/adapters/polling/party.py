@@ -83,7 +83,7 @@ class ClientRounds:
     Example:
         >>> from fedavg import InsecurePlain
         >>> from fedavg.sums.interface import SumSpec
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> import numpy as np
         >>> from secagg import Identity
         >>> facts = lambda number, digest: SumSpec(2, 9, None, 3, b"round %d" % number + digest)
@@ -155,7 +155,7 @@ class MemberRounds:
     Example:
         >>> from fedavg import OneShot
         >>> from fedavg.sums.interface import FIRST_OPENER, SumSpec
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> from secagg import Identity
         >>> facts = lambda number, digest: SumSpec(2, 9, None, 3, b"round %d" % number + digest)
         >>> known = {client: Identity.generate().public for client in range(3)}

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedavg.errors import LocalProtocolError, RoundAbortedError
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.sums.opening import OpenedSum
+from fedavg.sums.sides.opening import OpenedSum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from fedavg.errors import LocalProtocolError
 from fedavg.sums.interface import FIRST_OPENER, Conviction, is_client
 from fedavg.sums.one_shot.direct import NO_UPLOAD, Shared, named_digest, numbers_of_vector
-from fedavg.sums.opening import OpenedSum
-from fedavg.sums.upload import UploadSession, check_opening, openings
+from fedavg.sums.sides.opening import OpenedSum
+from fedavg.sums.sides.upload import UploadSession, check_opening, openings
 from he import Directory as Enrolled
 from he import onetime
 from secagg import Directory

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedavg.errors import LocalProtocolError
-from fedavg.sums.opening import OpenedSum
+from fedavg.sums.sides.opening import OpenedSum
 from secagg import CapacityError, UnsafeParametersError, WireFormatError
 from secagg.committee.wire.codec import decode, read_header
 from secagg.committee.wire.messages import Contribution, Kind

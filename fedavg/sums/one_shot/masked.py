@@ -11,7 +11,7 @@ import secagg
 from fedavg.errors import LocalProtocolError, RoundAbortedError
 from fedavg.sums.interface import Provision, SumSpec
 from fedavg.sums.masked import STAGES, SecAgg, convictions_of
-from fedavg.sums.opening import OpenedSum
+from fedavg.sums.sides.opening import OpenedSum
 from he import Directory, onetime
 from secagg import Phase
 

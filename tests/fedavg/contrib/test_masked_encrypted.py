@@ -13,9 +13,9 @@ from fedavg.contrib import masked_encrypted as sum_masked_he
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.encrypted import Bfv
-from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.interface import KEY_HOLDER, SumSpec
-from fedavg.sums.opening import OPENED, _Opened
+from fedavg.sums.sides.he_keys import HeMaterial
+from fedavg.sums.sides.opening import OPENED, _Opened
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode
 from he.coding.words import restore_low_bits, unpack_words

@@ -9,7 +9,7 @@ from fedavg.protocol.messages import OpenRequest, Ready, encode
 from fedavg.server.key_holder import KeyHolder
 from fedavg.sums.encrypted import Bfv
 from fedavg.sums.interface import KEY_HOLDER
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from tests.fedavg.records.small import federation, resolved
 
 

@@ -9,7 +9,7 @@ from fedavg.errors import FedAvgError, LocalProtocolError
 from fedavg.plan.resolution import resolve
 from fedavg.protocol.messages import OpenRequest, Ready, encode, round_context
 from fedavg.server.opener import Opener
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from tests.e2e.small import LENGTH, SUMS, plan
 
 RESOLVED = resolve(

@@ -29,8 +29,8 @@ from fedavg.simulation.faults import Faults
 from fedavg.simulation.messages import Equip
 from fedavg.simulation.pool import WorkerPool
 from fedavg.simulation.population import InProcess, Population
-from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.interface import Provision
+from fedavg.sums.sides.he_keys import HeMaterial
 from tests.e2e.small import MODEL, SUMS, clients, plan
 
 PRIVATE = {"encoding": FixedPoint(0.5, 9)}

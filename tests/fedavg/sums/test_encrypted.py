@@ -11,10 +11,10 @@ from fedavg.contrib.selective.map import SensitivityMap
 from fedavg.contrib.selective.sum import Selective
 from fedavg.errors import LocalProtocolError, PlanError
 from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.interface import KEY_HOLDER
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.once import sum_once
+from fedavg.sums.sides.he_keys import HeMaterial
 from tests.contract.sums import IDENTITIES, secure_sum, spec_for
 
 N, LENGTH, BOUND = 6, 3000, 1000

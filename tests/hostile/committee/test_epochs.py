@@ -11,7 +11,7 @@ import secagg
 from fedavg.errors import LocalProtocolError
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import epochs as module
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from secagg.committee import SealingKey
 from secagg.committee.sealing import associated, share_key
 from secagg.committee.wire.codec import decode

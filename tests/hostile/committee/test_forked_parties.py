@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedavg.errors import JournalError
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from secagg import Directory, Identity, LocalProtocolError
 from secagg.committee import Collector, Committee, CommitteeParams, Contributor, Member, SealingKey
 from tests.hostile.mutants import FOUND, without

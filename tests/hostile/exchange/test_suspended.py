@@ -27,7 +27,7 @@ from fedavg.adapters.exchange.nodes.suspended import SuspendedClient
 from fedavg.adapters.exchange.sides import sum_spec
 from fedavg.errors import ConfigError, JournalError
 from fedavg.sums.masked import STAGES
-from fedavg.sums.masked_client import SecAggClientSide
+from fedavg.sums.sides.masked_client import SecAggClientSide
 from secagg.wire.codec import decode, encode
 from secagg.wire.messages import Survivors
 from tests.fedavg.adapters.exchange.parties import MASKED, MODEL, RUN, Parties, terms, update

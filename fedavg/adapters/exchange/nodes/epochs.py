@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fedavg.adapters.exchange.keys.ages import KeyAges
     from fedavg.adapters.exchange.keys.keys import NodeKeys
-    from fedavg.sums.others import Facts
+    from fedavg.sums.sides.others import Facts
     from secagg.committee import Committee
 
 __all__ = ["MemberKeys", "SeenEpochs"]
@@ -43,7 +43,7 @@ class MemberKeys:
         >>> import time
         >>> from fedavg.adapters.exchange import NodeKeys
         >>> from fedavg.adapters.exchange.keys.ages import KeyAges
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> keys = NodeKeys.generate(3)
         >>> own = MemberKeys(keys, MemoryJournal(), 1, KeyAges(7200.0), time.time)
         >>> before = own.present()
@@ -192,7 +192,7 @@ class SeenEpochs:
 
     Example:
         >>> from fedavg.adapters.exchange.keys.ages import KeyAges
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> seen = SeenEpochs(MemoryJournal(), KeyAges(3600.0))
         >>> for epoch in (6, 5, 9):
         ...     seen.note(bytes(32), epoch)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fedavg.adapters.exchange.nodes.suspended import SuspendedClient
     from fedavg.adapters.exchange.vectors.coordinates import Vectors
     from fedavg.adapters.exchange.vectors.layout import Arrays
-    from fedavg.sums.others import Facts
+    from fedavg.sums.sides.others import Facts
     from secagg.committee import Committee
 
 __all__ = ["JOURNAL_FILE", "Node"]
@@ -77,7 +77,7 @@ class Node:
         ... )
         >>> keys = [NodeKeys.generate(node) for node in range(6)]
         >>> agreement = Agreement.among(terms, [key.card for key in keys])
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> Node(agreement, keys[0], MemoryJournal()).read(b"send me your model", run="1", kind="train")
         Traceback (most recent call last):
         fedavg.adapters.exchange.errors.RefusedRequestError: these bytes are no request of a secure exchange

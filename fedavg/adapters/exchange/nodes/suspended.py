@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fedavg.adapters.exchange.nodes.states import Shelf
     from fedavg.sums.interface import SumSpec
-    from fedavg.sums.masked_client import SecAggClientSession, SecAggClientSide
+    from fedavg.sums.sides.masked_client import SecAggClientSession, SecAggClientSide
     from secagg import Identity, Journal
 
 __all__ = ["SuspendedClient"]
@@ -41,7 +41,7 @@ class SuspendedClient:
     Example:
         >>> from secagg import Directory, Identity
         >>> from fedavg.sums.masked import SecAgg
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> me, shelf = Identity.generate(), object()
         >>> side = SecAgg().client_side(SecAgg().provision(None, {3: me.public}).clients)
         >>> SuspendedClient(side, 3, me, MemoryJournal(), shelf)

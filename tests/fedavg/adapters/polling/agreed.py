@@ -9,7 +9,7 @@ import numpy as np
 from fedavg import OneShot, SecAgg
 from fedavg.adapters.polling import Board, ClientRounds, MemberRounds, Party, SumAgreement
 from fedavg.sums.interface import FIRST_OPENER
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from secagg import Identity
 from secagg.committee import SealingKey
 

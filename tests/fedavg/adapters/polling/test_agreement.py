@@ -10,7 +10,7 @@ from fedavg.adapters.polling import SumAgreement, content_digest
 from fedavg.adapters.polling.agreement import _OVER
 from fedavg.errors import PlanError, WireFormatError
 from fedavg.sums.interface import FIRST_OPENER
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from secagg import Identity, LocalProtocolError, UnsafeParametersError
 from secagg.committee import MemberError, SealingKey, card_member
 from tests.fedavg.adapters.polling.agreed import (

@@ -13,7 +13,7 @@ from fedavg.adapters.polling import Letter, Party, Verdict
 from fedavg.errors import LocalProtocolError, WireFormatError
 from fedavg.protocol.driver import PROTOCOL_ERRORS
 from fedavg.sums.interface import FIRST_OPENER
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from secagg import RemoteProtocolError
 from tests.fedavg.adapters.polling.agreed import (
     agreement,

@@ -14,7 +14,7 @@ from fedavg.sums.interface import FIRST_OPENER, SumSpec, is_client
 from fedavg.sums.once import sum_once
 from fedavg.sums.one_shot import OneShot
 from fedavg.sums.one_shot import committee_sessions as module
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from he.onetime import Encryptor
 from secagg.committee import CommitteePhase, Contributor
 from secagg.committee.wire.codec import decode, encode

@@ -9,9 +9,9 @@ import he
 from fedavg.config.settings import SumConfig
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.sums.encrypted import Bfv, Ckks
-from fedavg.sums.he_keys import HeMaterial
 from fedavg.sums.interface import SumSpec
 from fedavg.sums.masked import SecAgg
+from fedavg.sums.sides.he_keys import HeMaterial
 from he import scheme
 from he.coding.packing import unpack
 from he.coding.plaintexts import decode, encode

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fedavg.sums.one_shot import OneShot
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from he import HeError
 from he.onetime import client as encryption
 from he.onetime import packing

@@ -7,7 +7,7 @@ import pytest
 
 from fedavg import SecAgg
 from fedavg.sums.interface import SumSpec
-from fedavg.sums.others import MemoryJournal
+from fedavg.sums.sides.others import MemoryJournal
 from secagg import Identity, LocalProtocolError, StateError
 
 SPEC = SumSpec(3, 99, None, 5, b"one sum")

@@ -1,7 +1,7 @@
 import pytest
 
 import he
-from fedavg.sums.he_keys import HeMaterial
+from fedavg.sums.sides.he_keys import HeMaterial
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ class Facts(Protocol):
     """A `Journal` that can be asked what it holds, such as a `fedavg.FileJournal`.
 
     Example:
-        >>> from fedavg.sums.others import MemoryJournal
+        >>> from fedavg.sums.sides.others import MemoryJournal
         >>> facts: Facts = MemoryJournal()
         >>> facts.known(b"round 1"), facts.add(b"round 1"), facts.known(b"round 1")
         (False, True, True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import he
-from fedavg.sums.opening import HeKeyHolderSession
+from fedavg.sums.sides.opening import HeKeyHolderSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
