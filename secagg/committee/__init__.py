@@ -13,8 +13,8 @@ from secagg.committee.contributor import Contributor
 from secagg.committee.drawing import drawn_members
 from secagg.committee.errors import MemberError
 from secagg.committee.member import Member
-from secagg.committee.params import CommitteeParams, drawn_corrupt
-from secagg.committee.policy import CommitteePolicy
+from secagg.committee.params.params import CommitteeParams, drawn_corrupt
+from secagg.committee.params.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey, card_epoch, card_member
 from secagg.committee.simulate import simulate_committee
 from secagg.committee.verdicts.evidence import check_rejection

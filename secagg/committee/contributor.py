@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from secagg._calls import Turn, leaving_nothing
 from secagg._checks import context_of, instance, octets, plain_vector
 from secagg.committee.arithmetic.sharing import deal, pack_shares
-from secagg.committee.params import CommitteeParams
-from secagg.committee.policy import CommitteePolicy
+from secagg.committee.params.params import CommitteeParams
+from secagg.committee.params.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, associated, share_key
 from secagg.committee.wire.codec import HASH_SIZE, encode
 from secagg.committee.wire.messages import Contribution, Head

@@ -14,8 +14,8 @@ import numpy as np
 from secagg._calls import Turn, leaving_nothing
 from secagg._checks import boolean, context_of, instance, journal_of, octets
 from secagg.committee.arithmetic.sharing import check_values, pack_residues, unpack_shares
-from secagg.committee.params import CommitteeParams
-from secagg.committee.policy import CommitteePolicy
+from secagg.committee.params.params import CommitteeParams
+from secagg.committee.params.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey, associated, pinned, share_key
 from secagg.committee.wire.codec import decode, encode, packed_sums
 from secagg.committee.wire.messages import (

@@ -29,7 +29,7 @@ from secagg.errors import LocalProtocolError, UnsafeParametersError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from secagg.committee.params import CommitteeParams
+    from secagg.committee.params.params import CommitteeParams
 
 __all__ = [
     "Committee",

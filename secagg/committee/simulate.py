@@ -12,8 +12,8 @@ from secagg.committee.collector.collector import Collector
 from secagg.committee.collector.phases import CommitteePhase
 from secagg.committee.contributor import Contributor
 from secagg.committee.member import Member
-from secagg.committee.params import CommitteeParams
-from secagg.committee.policy import CommitteePolicy
+from secagg.committee.params.params import CommitteeParams
+from secagg.committee.params.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import LocalProtocolError

@@ -9,7 +9,7 @@ from secagg.committee import Committee, CommitteeParams, check_rejection
 from secagg.committee.verdicts.evidence import of_reports
 from secagg.committee.wire.codec import decode, encode
 from tests.secagg.committee.make_vectors import PATH
-from tests.secagg.committee.second_reader import Reader, Refused, public_of
+from tests.secagg.committee.support.second_reader import Reader, Refused, public_of
 
 CASE = json.loads(PATH.read_text(encoding="utf-8"))["sessions"][2]
 DATA = bytes.fromhex(CASE["params"])

@@ -19,7 +19,7 @@ from secagg.committee import CommitteePhase as Phase
 from secagg.committee.collector.admission import Accepted
 from secagg.committee.wire.codec import packed_sums, sums_of
 from secagg.committee.wire.messages import Answer, Endorsement
-from tests.secagg.committee.lab import Lab, small
+from tests.secagg.committee.support.lab import Lab, small
 
 MEMBERS, CLIENTS = 8, 6
 LIAR = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secagg.committee.params import MOST_BITS
+from secagg.committee.params.params import MOST_BITS
 from secagg.crypto.keys import entropy
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from secagg.committee.collector.phases import CommitteePhase
-    from secagg.committee.params import CommitteeParams
+    from secagg.committee.params.params import CommitteeParams
     from secagg.committee.sealing import Committee
     from secagg.committee.wire.messages import MemberMessage, Message
     from secagg.crypto.keys import Directory

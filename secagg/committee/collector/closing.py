@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secagg.committee.collector.admission import Accepted
-    from secagg.committee.params import CommitteeParams
+    from secagg.committee.params.params import CommitteeParams
     from secagg.committee.wire.messages import Answer, Endorsement, Report
 
 __all__ = ["Chosen", "choose", "deliveries", "proposals", "requests", "total"]

@@ -12,7 +12,7 @@ from secagg.committee.collector import closing
 from secagg.committee.collector.admission import Accepted, Admission
 from secagg.committee.collector.phases import AWAITS, CommitteePhase, next_phase
 from secagg.committee.errors import MemberError
-from secagg.committee.params import CommitteeParams
+from secagg.committee.params.params import CommitteeParams
 from secagg.committee.sealing import Committee, pinned
 from secagg.committee.wire.messages import set_signed
 from secagg.crypto.keys import Directory, check_client_id

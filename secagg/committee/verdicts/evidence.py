@@ -11,7 +11,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from secagg._checks import context_of, instance, octets
-from secagg.committee.params import CommitteeParams
+from secagg.committee.params.params import CommitteeParams
 from secagg.committee.sealing import Committee, pinned
 from secagg.committee.verdicts.findings import judge
 from secagg.committee.wire.codec import decode, values_of

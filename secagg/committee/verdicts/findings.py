@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from secagg.committee.params import CommitteeParams
+    from secagg.committee.params.params import CommitteeParams
 
 __all__ = ["Findings", "false_places", "judge"]
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from secagg.committee.params import CommitteeParams
+    from secagg.committee.params.params import CommitteeParams
     from secagg.committee.wire.messages import Message
 
 __all__ = ["decode", "encode", "packed_sums", "read_header", "sums_of", "values_of"]

@@ -8,8 +8,8 @@ import pytest
 from secagg.committee.arithmetic import sharing
 from secagg.committee.arithmetic.field import lagrange
 from tests.hostile.mutants import FOUND, without
-from tests.secagg.committee.algebra import reduced
-from tests.secagg.committee.lab import small
+from tests.secagg.committee.support.algebra import reduced
+from tests.secagg.committee.support.lab import small
 
 PARAMS = small(9, 1, 1, 6, 5, threshold=4)
 (P,) = PARAMS.moduli

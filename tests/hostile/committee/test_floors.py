@@ -16,7 +16,7 @@ from secagg.committee.arithmetic.sharing import rebuild
 from secagg.committee.wire.codec import sums_of
 from secagg.committee.wire.messages import Proposal, Request
 from tests.hostile.mutants import FOUND, without
-from tests.secagg.committee.lab import Lab, Phase, small
+from tests.secagg.committee.support.lab import Lab, Phase, small
 
 COLLUDING = 2
 

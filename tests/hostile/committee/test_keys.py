@@ -11,7 +11,7 @@ from secagg.committee import Committee, Member, SealingKey
 from secagg.committee.sealing import _CARD, _HEAD, _carded
 from secagg.crypto import keys as crypto
 from tests.hostile.mutants import FOUND, without
-from tests.secagg.committee.lab import Lab, Phase
+from tests.secagg.committee.support.lab import Lab, Phase
 
 PHASES = [Phase.REPORT, Phase.SIGN, Phase.ANSWER]
 

@@ -15,7 +15,7 @@ from secagg import Aborted
 from secagg.committee.arithmetic.sharing import deal
 from secagg.committee.wire.codec import packed_sums, sums_of
 from secagg.committee.wire.messages import Answer
-from tests.secagg.committee.lab import Lab, Phase, small
+from tests.secagg.committee.support.lab import Lab, Phase, small
 
 NUMBERS = [(9, 1, 2, 0, 4), (10, 1, 2, 1, 5), (12, 2, 3, 0, 5), (12, 1, 3, 0, 6)]
 

@@ -17,8 +17,8 @@ from secagg.committee.arithmetic.sharing import secret_points, unpack_shares
 from secagg.committee.wire.codec import sums_of
 from secagg.committee.wire.messages import Proposal, Request, set_signed
 from tests.hostile.mutants import FOUND, without
-from tests.secagg.committee.algebra import kernel, learnt, weights
-from tests.secagg.committee.lab import Lab, small
+from tests.secagg.committee.support.algebra import kernel, learnt, weights
+from tests.secagg.committee.support.lab import Lab, small
 
 CORRUPT = 0
 A, B = {0, 1, 2}, {3, 4, 5}

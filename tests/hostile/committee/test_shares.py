@@ -24,8 +24,8 @@ from secagg.committee.collector.admission import Accepted
 from secagg.committee.verdicts.evidence import of_reports
 from secagg.committee.wire.codec import packed_sums, sums_of
 from secagg.committee.wire.messages import Answer, Report
-from tests.secagg.committee.algebra import learnt, reduced, weights
-from tests.secagg.committee.lab import Lab, small
+from tests.secagg.committee.support.algebra import learnt, reduced, weights
+from tests.secagg.committee.support.lab import Lab, small
 
 BAD = 2
 """The client that deals wrong shares."""

@@ -13,7 +13,7 @@ from secagg.committee import Contributor, Member, SealingKey
 from secagg.crypto.keys import AgreementKey, Secret
 from tests.hostile.leftovers import Leftovers, passed_on
 from tests.hostile.mutants import FOUND
-from tests.secagg.committee.lab import DIGEST, Facts, Lab, Phase, small
+from tests.secagg.committee.support.lab import DIGEST, Facts, Lab, Phase, small
 
 LEFTOVERS = Leftovers(
     secagg, SecAggError, (Contributor, Member, SealingKey, Identity, Secret, AgreementKey)

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.secagg.committee.algebra import learnt, weights
+from tests.secagg.committee.support.algebra import learnt, weights
 
 _P = 4093
 _CLIENTS = 3

@@ -14,7 +14,7 @@ import numpy as np
 from secagg.committee import CommitteePhase as Phase
 from secagg.committee import contributor as dealer
 from secagg.testing import deterministic_entropy
-from tests.secagg.committee.lab import Lab, small
+from tests.secagg.committee.support.lab import Lab, small
 
 PATH = Path(__file__).parents[2] / "vectors" / "secagg-committee-v1.json"
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from secagg import WireFormatError
 from secagg.committee.arithmetic import decoding, field, sharing
-from secagg.committee.params import largest_primes
+from secagg.committee.params.params import largest_primes
 from secagg.testing import deterministic_entropy
-from tests.secagg.committee.lab import small
+from tests.secagg.committee.support.lab import small
 
 P = 4093
 

@@ -10,7 +10,7 @@ import pytest
 from secagg import Aborted, AbortReason, CapacityError, LocalProtocolError
 from secagg.committee import CommitteePhase as Phase
 from secagg.committee import simulate_committee
-from tests.secagg.committee.lab import DIGEST, Lab, small
+from tests.secagg.committee.support.lab import DIGEST, Lab, small
 
 ASKED = (Phase.REPORT, Phase.SIGN, Phase.ANSWER)
 

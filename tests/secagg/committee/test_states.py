@@ -26,7 +26,7 @@ from secagg.committee.collector.phases import AWAITS, next_phase
 from secagg.committee.sealing import _CARD, _HEAD, _carded
 from secagg.committee.wire.codec import decode
 from secagg.committee.wire.messages import Kind
-from tests.secagg.committee.lab import DIGEST, Facts, Lab, small
+from tests.secagg.committee.support.lab import DIGEST, Facts, Lab, small
 
 OPEN = tuple(AWAITS)
 SENT = {Phase.REPORT: Kind.DELIVERY, Phase.SIGN: Kind.PROPOSAL, Phase.ANSWER: Kind.REQUEST}

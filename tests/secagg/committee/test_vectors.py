@@ -10,9 +10,15 @@ import pytest
 from secagg import WireFormatError
 from secagg.committee import CommitteeParams
 from secagg.committee.wire.codec import decode, encode
-from tests.secagg.committee import second_reader
 from tests.secagg.committee.make_vectors import PATH, build, written
-from tests.secagg.committee.second_reader import Reader, Refused, interpolate, opened_by, replay
+from tests.secagg.committee.support import second_reader
+from tests.secagg.committee.support.second_reader import (
+    Reader,
+    Refused,
+    interpolate,
+    opened_by,
+    replay,
+)
 
 TEXT = PATH.read_text(encoding="utf-8")
 VECTORS = json.loads(TEXT)

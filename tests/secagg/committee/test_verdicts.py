@@ -14,7 +14,7 @@ from secagg.committee.arithmetic.sharing import check_values, deal
 from secagg.committee.verdicts import findings
 from secagg.committee.verdicts.disputes import settle
 from secagg.committee.verdicts.findings import judge
-from tests.secagg.committee.lab import small
+from tests.secagg.committee.support.lab import small
 
 NAME = bytes(32)
 

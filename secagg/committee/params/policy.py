@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from secagg._checks import number, whole
-from secagg.committee.params import SMALLEST_SUM
+from secagg.committee.params.params import SMALLEST_SUM
 from secagg.errors import UnsafeParametersError
 
 if TYPE_CHECKING:
-    from secagg.committee.params import CommitteeParams
+    from secagg.committee.params.params import CommitteeParams
 
 __all__ = ["CommitteePolicy"]
 

@@ -12,8 +12,8 @@ import pytest
 
 from secagg import CapacityError, LocalProtocolError, UnsafeParametersError, WireFormatError
 from secagg.committee import CommitteeParams, drawn_corrupt
-from secagg.committee.params import largest_primes
-from tests.secagg.committee.lab import small
+from secagg.committee.params.params import largest_primes
+from tests.secagg.committee.support.lab import small
 
 FIELDS = ("n_members", "corrupt", "absent", "corrected", "threshold")
 

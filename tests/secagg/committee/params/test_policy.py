@@ -8,7 +8,7 @@ import pytest
 
 from secagg import LocalProtocolError, UnsafeParametersError
 from secagg.committee import CommitteeParams, CommitteePolicy
-from tests.secagg.committee.lab import small
+from tests.secagg.committee.support.lab import small
 
 
 def test_every_committee_of_the_page_is_accepted():
