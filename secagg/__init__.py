@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING
 from secagg.simulate import simulate
 
 if TYPE_CHECKING:
-    from secagg.client.client import Client
-    from secagg.client.policy import Policy
-    from secagg.conviction import Conviction, Offence
     from secagg.crypto.keys import Directory, Identity, TrustServerDirectory
     from secagg.errors import (
         Aborted,
@@ -30,10 +27,13 @@ if TYPE_CHECKING:
         UnsafeParametersError,
         WireFormatError,
     )
-    from secagg.journal import Journal
+    from secagg.errors.conviction import Conviction, Offence
+    from secagg.guards.journal import Journal
     from secagg.params.params import Params, Requirements, requirements
-    from secagg.server.server import Server, SumResult
-    from secagg.state import Phase
+    from secagg.roles.client.client import Client
+    from secagg.roles.client.policy import Policy
+    from secagg.roles.server.server import Server, SumResult
+    from secagg.session.state import Phase
     from secagg.verdicts.evidence import check_conviction
     from secagg.wire.codec import input_signature, masked_vector, message_kind
 
@@ -41,23 +41,23 @@ _HOME = {
     "AbortReason": "errors",
     "Aborted": "errors",
     "CapacityError": "errors",
-    "Client": "client.client",
-    "Conviction": "conviction",
+    "Client": "roles.client.client",
+    "Conviction": "errors.conviction",
     "Directory": "crypto.keys",
     "Identity": "crypto.keys",
     "InternalError": "errors",
-    "Journal": "journal",
+    "Journal": "guards.journal",
     "LocalProtocolError": "errors",
-    "Offence": "conviction",
+    "Offence": "errors.conviction",
     "Params": "params.params",
-    "Phase": "state",
-    "Policy": "client.policy",
+    "Phase": "session.state",
+    "Policy": "roles.client.policy",
     "RemoteProtocolError": "errors",
     "Requirements": "params.params",
     "SecAggError": "errors",
     "StateError": "errors",
-    "Server": "server.server",
-    "SumResult": "server.server",
+    "Server": "roles.server.server",
+    "SumResult": "roles.server.server",
     "TrustServerDirectory": "crypto.keys",
     "UnsafeParametersError": "errors",
     "WireFormatError": "errors",

@@ -6,10 +6,10 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, cast
 
 import secagg
-from secagg._calls import leaving_nothing
-from secagg._checks import instance, mapping
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import Aborted, LocalProtocolError
+from secagg.guards.calls import leaving_nothing
+from secagg.guards.checks import instance, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from secagg.client.client import Client
     from secagg.params.params import Params
-    from secagg.server.server import SumResult
-    from secagg.state import Phase
+    from secagg.roles.client.client import Client
+    from secagg.roles.server.server import SumResult
+    from secagg.session.state import Phase
 
 __all__ = ["simulate"]
 

@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
-from secagg._checks import octets
 from secagg.crypto import keys
+from secagg.guards.checks import octets
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -93,7 +93,7 @@ CONSTANTS = (
         works.packing,
     ),
     Constant(
-        "secagg.client.masking",
+        "secagg.roles.client.masking",
         "_BAND",
         "fewer calls of NumPy; a band no longer fits the cache between its check and its copy",
         works.admission,
@@ -105,7 +105,7 @@ CONSTANTS = (
         works.shares,
     ),
     Constant(
-        "secagg.server.unmask",
+        "secagg.roles.server.unmask",
         "SEEDS_AT_ONCE",
         "fewer windows over the sum; memory of so many started streams",
     ),

@@ -55,7 +55,7 @@ def packing(size: int) -> Callable[[], object]:
 def admission(size: int) -> Callable[[], object]:
     """A client takes its input."""
     from secagg import Params  # noqa: PLC0415 - as above
-    from secagg.client.masking import admit_input  # noqa: PLC0415 - as above
+    from secagg.roles.client.masking import admit_input  # noqa: PLC0415 - as above
 
     params = Params.for_cohort(30, size, max_abs=(1 << 15) - 1)
     vector = np.random.default_rng(0).integers(-(1 << 15) + 1, 1 << 15, size)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from secagg._calls import Turn, leaving_nothing
-from secagg._checks import context_of, instance, octets, plain_vector
 from secagg.committee.arithmetic.sharing import deal, pack_shares
 from secagg.committee.params.params import CommitteeParams
 from secagg.committee.params.policy import CommitteePolicy
@@ -16,6 +14,8 @@ from secagg.committee.wire.messages import Contribution, Head
 from secagg.crypto.keys import AgreementKey, Identity, Secret, check_client_id
 from secagg.crypto.sealed import seal
 from secagg.errors import CapacityError, LocalProtocolError
+from secagg.guards.calls import Turn, leaving_nothing
+from secagg.guards.checks import context_of, instance, octets, plain_vector
 
 if TYPE_CHECKING:
     import numpy as np

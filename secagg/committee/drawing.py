@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from secagg._checks import mapping, octets, whole
 from secagg.crypto.keys import check_client_id, digest
 from secagg.errors import LocalProtocolError, UnsafeParametersError
+from secagg.guards.checks import mapping, octets, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secagg._calls import Turn, leaving_nothing
-from secagg._checks import boolean, context_of, instance, journal_of, octets
 from secagg.committee.arithmetic.sharing import check_values, pack_residues, unpack_shares
 from secagg.committee.params.params import CommitteeParams
 from secagg.committee.params.policy import CommitteePolicy
@@ -31,6 +29,8 @@ from secagg.committee.wire.messages import (
 from secagg.crypto.keys import Directory, Identity, Secret, digest
 from secagg.crypto.sealed import open_sealed
 from secagg.errors import LocalProtocolError, RemoteProtocolError, WireFormatError
+from secagg.guards.calls import Turn, leaving_nothing
+from secagg.guards.checks import boolean, context_of, instance, journal_of, octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from secagg.committee.wire.messages import Message
-    from secagg.journal import Journal
+    from secagg.guards.journal import Journal
 
 __all__ = ["Member"]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from secagg._calls import leaving_nothing
-from secagg._checks import instance, octets, whole
 from secagg.committee.errors import MemberError
 from secagg.crypto.keys import (
     KEY_SIZE,
@@ -25,6 +23,8 @@ from secagg.crypto.keys import (
     digest,
 )
 from secagg.errors import LocalProtocolError, UnsafeParametersError
+from secagg.guards.calls import leaving_nothing
+from secagg.guards.checks import instance, octets, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,6 @@ import hashlib
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, cast
 
-from secagg._calls import leaving_nothing
-from secagg._checks import instance, mapping
 from secagg.committee.collector.collector import Collector
 from secagg.committee.collector.phases import CommitteePhase
 from secagg.committee.contributor import Contributor
@@ -17,6 +15,8 @@ from secagg.committee.params.policy import CommitteePolicy
 from secagg.committee.sealing import Committee, SealingKey
 from secagg.crypto.keys import Directory, Identity, check_client_id
 from secagg.errors import LocalProtocolError
+from secagg.guards.calls import leaving_nothing
+from secagg.guards.checks import instance, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,9 +15,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from secagg._calls import leaving_nothing
-from secagg._checks import instance, mapping, octets, whole
 from secagg.errors import LocalProtocolError, RemoteProtocolError
+from secagg.guards.calls import leaving_nothing
+from secagg.guards.checks import instance, mapping, octets, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from secagg._checks import number, text, whole
 from secagg.errors import UnsafeParametersError
+from secagg.guards.checks import number, text, whole
 from secagg.params.degrees import (
     GUARDED_BITS,
     LINEAR,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from secagg._checks import octets, whole
 from secagg.crypto.ring import MAX_RING_BITS, bits_for
 from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
+from secagg.guards.checks import octets, whole
 from secagg.params.derivation import (
     LARGEST_SESSION,
     LOCAL,

@@ -13,12 +13,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from secagg._checks import context_of, instance, octets
-from secagg.conviction import Conviction, Offence
 from secagg.crypto.keys import SIGNATURE_SIZE, AgreementKey, Directory, check_client_id
 from secagg.crypto.shamir import SHARE_SIZE, canonical, rebuild
 from secagg.errors import RemoteProtocolError, SecAggError, WireFormatError
-from secagg.roster.roster import Roster
+from secagg.errors.conviction import Conviction, Offence
+from secagg.guards.checks import context_of, instance, octets
+from secagg.session.roster import Roster
 from secagg.verdicts.disputes import graph_of, proven
 from secagg.wire.codec import decode
 from secagg.wire.envelopes import MASK_KEY, SELF_MASK, share_commitments

@@ -10,9 +10,9 @@ import enum
 import struct
 from typing import TYPE_CHECKING
 
-from secagg._checks import octets
 from secagg.crypto.ring import unpack
 from secagg.errors import WireFormatError
+from secagg.guards.checks import octets
 from secagg.wire import messages
 from secagg.wire.bodies import DECODERS, ENCODERS
 from secagg.wire.messages import MaskedInput

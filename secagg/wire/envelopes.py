@@ -40,7 +40,7 @@ MASK_KEY = 1
 
 
 class Binding(Protocol):
-    """The facts that envelopes are bound to; `secagg.roster.roster.Roster` has them."""
+    """The facts that envelopes are bound to; `secagg.session.roster.Roster` has them."""
 
     @property
     def session(self) -> bytes:

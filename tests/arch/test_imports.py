@@ -110,12 +110,12 @@ def test_a_node_of_flower_loads_its_own_sum_alone(
         f"Node.open(Path({str(tmp_path / '5')!r}))"
     )
     assert needed in loaded
-    others = {"tenseal", "multiprocessing.queues", "secagg.server", f"fedavg.sums.{other}"}
+    others = {"tenseal", "multiprocessing.queues", "secagg.roles.server", f"fedavg.sums.{other}"}
     assert not loaded & others
 
 
 def test_the_function_simulate_has_the_name_of_its_module_and_stays_a_function() -> None:
-    assert "secagg.client.client" in _loaded(
+    assert "secagg.roles.client.client" in _loaded(
         "import secagg.simulate\n"
         "from secagg import Client, simulate\n"
         "if not (callable(simulate) and secagg.simulate is simulate): raise SystemExit(1)"

@@ -119,7 +119,7 @@ def test_a_watched_client_verifies_its_neighbours_itself(monkeypatch: pytest.Mon
 
 def test_sessions_are_forgotten_but_parameters_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     from secagg.params import params
-    from secagg.roster import roster
+    from secagg.session import roster
 
     @functools.cache
     def fact() -> object:

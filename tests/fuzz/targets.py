@@ -23,7 +23,7 @@ from secagg import (
     message_kind,
 )
 from secagg.params.params import Params
-from secagg.state import SERVER_AWAITS
+from secagg.session.state import SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire.bounds import largest_message
 from secagg.wire.codec import decode, decode_chunk, encode, encode_chunk

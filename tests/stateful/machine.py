@@ -32,7 +32,7 @@ from secagg import (
     check_conviction,
     masked_vector,
 )
-from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
+from secagg.session.state import CLIENT_AWAITS, SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import Kind, decode, encode, encode_chunk, read_header
 from secagg.wire.envelopes import MASK_KEY, SELF_MASK, committed, share_commitments

@@ -11,11 +11,11 @@ from hypothesis import Phase as Stage
 from hypothesis.errors import HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
 
-import secagg.client.client
-import secagg.server.admission
-import secagg.server.unmask
+import secagg.roles.client.client
+import secagg.roles.server.admission
+import secagg.roles.server.unmask
 from secagg import Client, Phase, Server
-from secagg.server.staging import Staging
+from secagg.roles.server.staging import Staging
 from tests.hostile.mutants import without
 from tests.stateful.machine import LocalSessions, Sessions
 
@@ -56,11 +56,11 @@ MUTANTS = {
     "old sessions count": (Phase.CHECK_SHARES, (Server, "_take", "session != self._session")),
     "shares are not compared with commitments": (
         Phase.UNMASK,
-        (secagg.server.admission, "check_shares", "given != promised"),
+        (secagg.roles.server.admission, "check_shares", "given != promised"),
     ),
     "masks of drop-outs stay in": (
         Phase.MASKED_INPUT,
-        (secagg.server.unmask, "_orphans", "if other not in survivors", "if False"),
+        (secagg.roles.server.unmask, "_orphans", "if other not in survivors", "if False"),
     ),
     "secrets outlive an error": (
         Phase.SHARE_KEYS,
@@ -68,12 +68,12 @@ MUTANTS = {
     ),
     "no quorum is needed": (
         Phase.CONSISTENCY,
-        (secagg.client.client, "check_quorum", "shown < quorum"),
+        (secagg.roles.client.client, "check_quorum", "shown < quorum"),
     ),
     "vectors that nobody signed are added": (
         Phase.MASKED_INPUT,
         (
-            secagg.server.admission,
+            secagg.roles.server.admission,
             "check_input",
             "_check_signature(message, roster, directory, message.signed(roster.session, partner_root))",
             "None",
@@ -85,7 +85,7 @@ MUTANTS = {
     ),
     "clients answer at any time": (
         Phase.UNMASK,
-        (secagg.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]"),
+        (secagg.roles.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]"),
     ),
 }
 
@@ -99,12 +99,12 @@ def test_the_machine_catches_a_mutant(name, monkeypatch):
 LOCAL_MUTANTS = {
     "no quorum is needed": (
         Phase.CONSISTENCY,
-        (secagg.client.client, "check_quorum", "shown < quorum"),
+        (secagg.roles.client.client, "check_quorum", "shown < quorum"),
     ),
     "signatures of other survivors count": (
         Phase.CONSISTENCY,
         (
-            secagg.client.client,
+            secagg.roles.client.client,
             "check_quorum",
             "not directory.verify(entry.identity, signature, signed)",
         ),
@@ -112,7 +112,7 @@ LOCAL_MUTANTS = {
     "inputs signed by nobody are added": (
         Phase.MASKED_INPUT,
         (
-            secagg.server.admission,
+            secagg.roles.server.admission,
             "check_input_apart",
             "not directory.verify(identity, message.partner_signature, signed)",
         ),

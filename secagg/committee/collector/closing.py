@@ -14,8 +14,8 @@ from secagg.committee.verdicts.evidence import of_reports
 from secagg.committee.verdicts.findings import false_places, judge
 from secagg.committee.wire.codec import encode, sums_of, values_of
 from secagg.committee.wire.messages import Delivery, Proposal, Request
-from secagg.conviction import Conviction, Offence
 from secagg.errors import Aborted, AbortReason
+from secagg.errors.conviction import Conviction, Offence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

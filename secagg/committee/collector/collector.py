@@ -6,8 +6,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from secagg._calls import Turn, leaving_nothing
-from secagg._checks import context_of, instance, octets, read_only
 from secagg.committee.collector import closing
 from secagg.committee.collector.admission import Accepted, Admission
 from secagg.committee.collector.phases import AWAITS, CommitteePhase, next_phase
@@ -17,6 +15,8 @@ from secagg.committee.sealing import Committee, pinned
 from secagg.committee.wire.messages import set_signed
 from secagg.crypto.keys import Directory, check_client_id
 from secagg.errors import Aborted, LocalProtocolError, RemoteProtocolError, SecAggError
+from secagg.guards.calls import Turn, leaving_nothing
+from secagg.guards.checks import context_of, instance, octets, read_only
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from secagg.committee.collector.closing import Chosen
     from secagg.committee.wire.messages import Answer, Endorsement, MemberMessage, Report
-    from secagg.conviction import Conviction
+    from secagg.errors.conviction import Conviction
 
 __all__ = ["Collector", "CommitteeResult"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from secagg._checks import octets, whole
 from secagg.crypto.ring import packed_size
 from secagg.crypto.sealed import TAG_SIZE
 from secagg.errors import CapacityError, UnsafeParametersError, WireFormatError
+from secagg.guards.checks import octets, whole
 from secagg.params.params import MAX_CLIENTS
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secagg._checks import number, whole
 from secagg.committee.params.params import SMALLEST_SUM
 from secagg.errors import UnsafeParametersError
+from secagg.guards.checks import number, whole
 
 if TYPE_CHECKING:
     from secagg.committee.params.params import CommitteeParams

@@ -10,15 +10,15 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from secagg._checks import context_of, instance, octets
 from secagg.committee.params.params import CommitteeParams
 from secagg.committee.sealing import Committee, pinned
 from secagg.committee.verdicts.findings import judge
 from secagg.committee.wire.codec import decode, values_of
 from secagg.committee.wire.messages import Report, listed
-from secagg.conviction import Conviction, Offence
 from secagg.crypto.keys import SIGNATURE_SIZE, Directory
 from secagg.errors import RemoteProtocolError, WireFormatError
+from secagg.errors.conviction import Conviction, Offence
+from secagg.guards.checks import context_of, instance, octets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chi2
 
 import he
-import secagg.client.client
+import secagg.roles.client.client
 from fedavg.contrib import masked_encrypted as sum_masked_he
 from fedavg.contrib.masked_encrypted import EncryptedSecAgg
 from fedavg.errors import LocalProtocolError, PlanError, RoundAbortedError
@@ -168,7 +168,7 @@ def bare(vector, cohort, *_, **__):
 
 
 def test_mutant_clients_that_forget_their_masks_are_read(monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "mask_input", bare)
+    monkeypatch.setattr(secagg.roles.client.client, "mask_input", bare)
     read, vectors, bits = joint_view(EncryptedSecAgg(**RATES))
     assert uneven(np.concatenate(list(read.values())), bits) > 1
     assert follows(read, vectors, bits)
@@ -176,7 +176,7 @@ def test_mutant_clients_that_forget_their_masks_are_read(monkeypatch):
 
 def test_the_other_lock_a_server_that_knows_all_masks_sees_ciphertexts(monkeypatch):
     """Clients without masks stand for masks that are known: uploads still do not show the input."""
-    monkeypatch.setattr(secagg.client.client, "mask_input", bare)
+    monkeypatch.setattr(secagg.roles.client.client, "mask_input", bare)
     backend = EncryptedSecAgg(**RATES)
     play = Play(backend, vectors_of()).to("open")
     for client, chunks in play.uploads.items():

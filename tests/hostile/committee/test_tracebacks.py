@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-import secagg._calls
+import secagg.guards.calls
 from secagg import Identity, InternalError, SecAggError
 from secagg.committee import Contributor, Member, SealingKey
 from secagg.crypto.keys import AgreementKey, Secret
@@ -68,7 +68,7 @@ def test_s20_wherever_a_call_of_a_committee_fails_nothing_is_left(name):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_s20_mutant_that_keeps_its_frames_is_found(name, monkeypatch):
-    monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(secagg._calls, "_named", passed_on(InternalError))
+    monkeypatch.setattr(secagg.guards.calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(secagg.guards.calls, "_named", passed_on(InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_a_call_of_a_committee_fails_nothing_is_left(name)

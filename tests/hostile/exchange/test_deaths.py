@@ -28,7 +28,7 @@ from fedavg.adapters.exchange.nodes.node import JOURNAL_FILE
 from fedavg.adapters.exchange.nodes.states import LOCK_FILE, STATE_FILE, StateFile
 from fedavg.errors import ConfigError, FedAvgError
 from fedavg.files import FileJournal
-from secagg.client import client as client_module
+from secagg.roles.client import client as client_module
 from tests.fedavg.adapters.exchange.parties import (
     MASKED,
     MODEL,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import secagg.client.participation
+import secagg.roles.client.participation
 from fedavg import OneShot, SecAgg
 from fedavg.adapters.exchange import Agreement, MeanServer, Node, RefusedRequestError, enrol_here
 from fedavg.adapters.exchange.keys import private
@@ -77,7 +77,7 @@ def no_claim_here(monkeypatch):
 
 
 def no_claim_there(monkeypatch):
-    monkeypatch.setattr(secagg.client.participation, "claim_answer", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.participation, "claim_answer", lambda *_: None)
 
 
 # XS1: copies of a state -------------------------------------------------------------------------------

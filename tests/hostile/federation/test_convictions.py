@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-import secagg.client.dealing
+import secagg.roles.client.dealing
 from fedavg.federation.checkpoint import RunJournal
 from fedavg.federation.federation import Federation
 from fedavg.protocol.transcript import Transcript
@@ -21,7 +21,7 @@ MASKED = ["secagg", "encrypted-secagg"]
 @pytest.fixture
 def bad_dealer(monkeypatch):
     """Client 7 deals shares of zeros in the place of its secrets."""
-    real, share = secagg.client.dealing.deal, Client._share_keys
+    real, share = secagg.roles.client.dealing.deal, Client._share_keys
 
     def bad(self, *arguments):
         with contextlib.ExitStack() as inside:
@@ -29,7 +29,7 @@ def bad_dealer(monkeypatch):
                 patch = inside.enter_context(pytest.MonkeyPatch.context())
                 zeros = (bytes(32), bytes(32))
                 patch.setattr(
-                    secagg.client.dealing, "deal", lambda _, points, t: real(zeros, points, t)
+                    secagg.roles.client.dealing, "deal", lambda _, points, t: real(zeros, points, t)
                 )
             return share(self, *arguments)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg._checks
-import secagg.client.client
-import secagg.client.consistency
-import secagg.client.masking
-import secagg.roster.roster
+import secagg.guards.checks
+import secagg.roles.client.client
+import secagg.roles.client.consistency
+import secagg.roles.client.masking
+import secagg.session.roster
 import secagg.wire.bodies
 from secagg import (
     Client,
@@ -21,9 +21,9 @@ from secagg import (
     WireFormatError,
 )
 from secagg.crypto.keys import AgreementKey
-from secagg.server import admission
-from secagg.server.staging import Staging
-from secagg.server.tally import Tally
+from secagg.roles.server import admission
+from secagg.roles.server.staging import Staging
+from secagg.roles.server.tally import Tally
 from secagg.wire.bodies import DECODERS
 from secagg.wire.messages import Signatures
 from tests.hostile.mutants import FOUND, without
@@ -42,7 +42,9 @@ def missed(test, *arguments):
 
 
 def test_s1_mutant_that_answers_at_any_time(monkeypatch):
-    without(monkeypatch, secagg.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]")
+    without(
+        monkeypatch, secagg.roles.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]"
+    )
     missed(servers.test_s1_a_second_survivor_set_before_the_first_answer)
 
 
@@ -55,7 +57,7 @@ def test_s1_mutant_that_answers_at_any_time(monkeypatch):
     ],
 )
 def test_s2_mutant_that_takes_a_quorum_that_is_none(fault, check, monkeypatch):
-    without(monkeypatch, secagg.client.client, "check_quorum", check)
+    without(monkeypatch, secagg.roles.client.client, "check_quorum", check)
     missed(servers.test_s2_quorums_that_are_none, fault)
 
 
@@ -72,13 +74,13 @@ def test_s3_mutant_that_reads_past_the_padding(monkeypatch):
 
 
 def test_s3_mutant_that_masks_without_being_a_partner(monkeypatch):
-    without(monkeypatch, secagg.client.consistency, "_check_members", "not members[position]")
+    without(monkeypatch, secagg.roles.client.consistency, "_check_members", "not members[position]")
     missed(partners.test_s3_lies_about_the_partners, "without this client")
 
 
 def test_s3_mutant_that_lets_edges_be_cut(monkeypatch):
-    without(monkeypatch, secagg.client.client, "check_partners", "place not in opened")
-    monkeypatch.setattr(secagg.client.client, "partners_of", lambda *_: (2, 3, 4))
+    without(monkeypatch, secagg.roles.client.client, "check_partners", "place not in opened")
+    monkeypatch.setattr(secagg.roles.client.client, "partners_of", lambda *_: (2, 3, 4))
     missed(partners.test_s3_edges_cannot_be_cut_one_by_one)
 
 
@@ -108,15 +110,21 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
     [
         (
             "own altered",
-            secagg.client.client,
+            secagg.roles.client.client,
             "own_position",
             "position is None or roster.entries[position] != own",
             "position is None",
         ),
-        ("one key for two", secagg.roster.roster, "_roster", "len(set(keys)) != 2 * size", "False"),
+        (
+            "one key for two",
+            secagg.session.roster,
+            "_roster",
+            "len(set(keys)) != 2 * size",
+            "False",
+        ),
         (
             "too few",
-            secagg.roster.roster,
+            secagg.session.roster,
             "_roster",
             "not params.min_roster <= size <= params.n_clients",
             "False",
@@ -133,7 +141,7 @@ def test_s5_mutant_that_goes_on_below_the_floor(monkeypatch):
 def test_s6_mutant_clients(name, owner, function, check, instead, monkeypatch):
     without(monkeypatch, owner, function, check, instead)
     if name == "own altered":  # the client's signature on the stranger's key would hold: it lent it
-        monkeypatch.setattr(secagg.client.client, "check_roster", lambda *_: None)
+        monkeypatch.setattr(secagg.roles.client.client, "check_roster", lambda *_: None)
     missed(rosters.test_s6_s7_tampered_rosters, name)
 
 
@@ -169,13 +177,16 @@ def test_s7_mutant_that_calls_a_trusted_server_malicious(monkeypatch):
 
 
 def test_s8_mutant_that_takes_any_session(monkeypatch):
-    without(monkeypatch, secagg.client.client, "check_kind", "named != session")
+    without(monkeypatch, secagg.roles.client.client, "check_kind", "named != session")
     missed(servers.test_s8_messages_of_another_session, Phase.MASKED_INPUT)
 
 
 def test_s8_mutant_that_believes_a_sessions_name(monkeypatch):
     without(
-        monkeypatch, secagg.client.client, "accept_offer", "session != message.session(context)"
+        monkeypatch,
+        secagg.roles.client.client,
+        "accept_offer",
+        "session != message.session(context)",
     )
     missed(servers.test_s8_a_forged_session_name)
 
@@ -264,6 +275,6 @@ def test_s11_mutants_that_take_parts_at_will(test, owner, function, check, monke
 
 def test_e3_mutant_that_takes_any_array(monkeypatch):
     check = "array.dtype != np.int64 or array.shape != (length,)"
-    mutant = without(monkeypatch, secagg._checks, "plain_array", check)
-    monkeypatch.setattr(secagg.client.masking, "plain_array", mutant)
+    mutant = without(monkeypatch, secagg.guards.checks, "plain_array", check)
+    monkeypatch.setattr(secagg.roles.client.masking, "plain_array", mutant)
     missed(servers.test_e3_shapes_and_types_of_inputs, np.zeros(3, np.int64))

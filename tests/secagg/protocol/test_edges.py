@@ -22,12 +22,12 @@ from secagg import (
     UnsafeParametersError,
     WireFormatError,
     simulate,
-    state,
 )
 from secagg.crypto import keys
 from secagg.crypto.ephemeral import present
-from secagg.roster.roster import Roster
-from secagg.server.admission import somebody
+from secagg.roles.server.admission import somebody
+from secagg.session import state
+from secagg.session.roster import Roster
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import Kind, encode
 from secagg.wire.messages import Partners, Survivors
@@ -90,7 +90,7 @@ def test_what_a_directory_remembers_is_bounded(monkeypatch):
 
 def test_a_mask_key_of_low_order_is_its_clients_fault(monkeypatch):
     """If the server does not find the fault, the clients find it before they mask anything."""
-    monkeypatch.setattr("secagg.server.admission.acceptable_agreement_key", lambda _: True)
+    monkeypatch.setattr("secagg.roles.server.admission.acceptable_agreement_key", lambda _: True)
     lab = Lab(5)
     for i in lab.ids:
         sent = lab.clients[i].start()
@@ -149,7 +149,7 @@ def test_the_tables_alone_do_not_decide(monkeypatch):
     monkeypatch.setitem(state.SERVER_AWAITS, Phase.SHARE_KEYS, Kind.ROSTER)
     with pytest.raises(RemoteProtocolError, match="sent OFFER"):
         lab.clients[10].receive(lab.server.offer())
-    monkeypatch.setattr("secagg.server.server.getattr", lambda *_: 20, raising=False)
+    monkeypatch.setattr("secagg.roles.server.server.getattr", lambda *_: 20, raising=False)
     with pytest.raises(RemoteProtocolError, match="server's"):
         lab.server.receive(20, lab.next_messages[20])
 

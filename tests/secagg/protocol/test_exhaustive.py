@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-import secagg.client.client
-import secagg.server.admission
-import secagg.server.unmask
+import secagg.roles.client.client
+import secagg.roles.server.admission
+import secagg.roles.server.unmask
 from secagg import (
     Aborted,
     AbortReason,
@@ -21,7 +21,7 @@ from secagg import (
     RemoteProtocolError,
     Server,
 )
-from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
+from secagg.session.state import CLIENT_AWAITS, SERVER_AWAITS
 from secagg.testing import deterministic_entropy
 from secagg.wire.codec import Kind, encode_chunk, read_header
 from tests.hostile.mutants import FOUND, without
@@ -127,7 +127,7 @@ def test_every_pattern_of_drop_outs(n, dropout, corrupt):
 )
 def test_a_mutant_that_settles_wrongly_is_found(monkeypatch, name, check, instead):
     """Masks shared with drop-outs stay in; or secrets are rebuilt of too few shares."""
-    without(monkeypatch, secagg.server.unmask, name, check, instead)
+    without(monkeypatch, secagg.roles.server.unmask, name, check, instead)
     with pytest.raises(FOUND):
         test_every_pattern_of_drop_outs(4, 0.25, 0.0)
 
@@ -291,7 +291,9 @@ def test_s9_mutant_servers_take_messages_early_or_late(recorded, monkeypatch):
 
 
 def test_s9_mutant_clients_sign_when_shares_are_due(recorded, monkeypatch):
-    without(monkeypatch, secagg.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]")
+    without(
+        monkeypatch, secagg.roles.client.client, "check_kind", "kind is not CLIENT_AWAITS[phase]"
+    )
     with pytest.raises(FOUND):
         offer_to_client(recorded, Phase.UNMASK, Kind.SURVIVORS)
 
@@ -359,6 +361,6 @@ def test_s5_sums_from_outside_are_of_somebody(recorded, named):
 
 
 def test_s5_mutant_takes_the_sum_of_nobody(recorded, monkeypatch):
-    without(monkeypatch, secagg.server.admission, "somebody", "not found")
+    without(monkeypatch, secagg.roles.server.admission, "somebody", "not found")
     with pytest.raises(FOUND):
         test_s5_sums_from_outside_are_of_somebody(recorded, [])

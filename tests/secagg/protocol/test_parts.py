@@ -21,7 +21,7 @@ from secagg.crypto import ring
 from secagg.crypto.keys import AgreementKey, Directory, digest
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import MODULUS, SHARE_SIZE, canonical, deal, rebuild
-from secagg.roster.graph import Graph
+from secagg.session.graph import Graph
 
 SECRETS = st.binary(min_size=32, max_size=32)
 

@@ -124,14 +124,14 @@ def test_the_list_is_long_and_its_names_differ():
 
 
 MUTANTS = {
-    "secagg.server.admission.acceptable_agreement_key": "a mask key of order 8",
-    "secagg.server.admission.canonical": "an own share that is none",
+    "secagg.roles.server.admission.acceptable_agreement_key": "a mask key of order 8",
+    "secagg.roles.server.admission.canonical": "an own share that is none",
     "secagg.crypto.keys.Directory.verify": "a signature by another",
-    "secagg.client.client.check_partners": "partners without this client",
-    "secagg.client.client.check_survivors": "inputs' signatures where none are",
-    "secagg.client.client.check_inputs": "an input's signature altered",
-    "secagg.client.client.check_quorum": "a signature too few",
-    "secagg.client.client.check_roster": "an identity exchanged",
+    "secagg.roles.client.client.check_partners": "partners without this client",
+    "secagg.roles.client.client.check_survivors": "inputs' signatures where none are",
+    "secagg.roles.client.client.check_inputs": "an input's signature altered",
+    "secagg.roles.client.client.check_quorum": "a signature too few",
+    "secagg.roles.client.client.check_roster": "an identity exchanged",
 }
 
 

@@ -150,7 +150,7 @@ def test_a_sum_with_an_input_that_is_not_signed_is_refused(wrong):
 
 def test_mutant_that_checks_no_signature_ends_at_the_neighbours(monkeypatch):
     """What the check is for: one unsigned input, and every neighbour of its client would leave."""
-    monkeypatch.setattr("secagg.server.admission.check_input_apart", lambda *_: None)
+    monkeypatch.setattr("secagg.roles.server.admission.check_input_apart", lambda *_: None)
     lab = local_lab()
     signed, total = apart(lab)
     lab.server.receive_sum(signed | {lab.ids[3]: bytes(64)}, total)

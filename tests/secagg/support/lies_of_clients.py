@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from secagg import Phase
 from secagg.crypto.shamir import SHARE_SIZE
-from secagg.server.outbox import members_of
+from secagg.roles.server.outbox import members_of
 from secagg.wire.codec import decode, encode, encode_chunk
 from secagg.wire.messages import MaskedInput, Survivors
 from tests.secagg.support import signing

@@ -18,7 +18,7 @@ from secagg.crypto.keys import AgreementKey
 from secagg.crypto.masks import add_masks
 from secagg.crypto.ring import ring_dtype
 from secagg.crypto.sealed import route_keys
-from secagg.roster.roster import pair_seed, self_seed
+from secagg.session.roster import pair_seed, self_seed
 from secagg.wire.codec import decode
 from secagg.wire.envelopes import open_envelope
 from secagg.wire.messages import MaskedInput, Partners, Survivors

@@ -11,10 +11,10 @@ import copy
 import numpy as np
 
 from secagg import Client, Server
-from secagg.client.participation import Participation
 from secagg.crypto.ephemeral import Ephemeral
-from secagg.server.staging import Staging
-from secagg.server.tally import Tally
+from secagg.roles.client.participation import Participation
+from secagg.roles.server.staging import Staging
+from secagg.roles.server.tally import Tally
 
 
 def fork_client(client):

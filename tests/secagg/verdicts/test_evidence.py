@@ -16,7 +16,7 @@ from secagg import (
     WireFormatError,
     check_conviction,
 )
-from secagg.server.outbox import whole_dealing
+from secagg.roles.server.outbox import whole_dealing
 from secagg.verdicts.evidence import (
     OwnShare,
     _joined,

@@ -23,7 +23,7 @@ from secagg import (
 )
 from secagg.crypto import ring
 from secagg.params import degrees, derivation
-from secagg.state import CLIENT_AWAITS, SERVER_AWAITS
+from secagg.session.state import CLIENT_AWAITS, SERVER_AWAITS
 from secagg.wire.codec import Kind, decode, decode_chunk, encode, encode_chunk, header
 from secagg.wire.messages import (
     ENVELOPE_SIZE,

@@ -11,8 +11,8 @@ from fedavg.adapters.exchange.nodes.states import STATE_FILE
 from fedavg.adapters.exchange.vectors.noisy import NoisyCoordinates
 from fedavg.errors import CapacityError, LocalProtocolError, PlanError, RoundAbortedError
 from fedavg.sums.masked import STAGES
-from secagg.client import suspended
-from secagg.state import CLIENT_AWAITS
+from secagg.roles.client import suspended
+from secagg.session.state import CLIENT_AWAITS
 from tests.arch.tree import ROOT
 from tests.fedavg.adapters.exchange.parties import (
     MASKED,

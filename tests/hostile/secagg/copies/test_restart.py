@@ -10,7 +10,7 @@ import pytest
 import fedavg
 import he
 import secagg
-import secagg.client.joining
+import secagg.roles.client.joining
 from secagg import Identity, LocalProtocolError, Phase, RemoteProtocolError
 from tests.hostile.mutants import without
 from tests.secagg.support.lab import CONTEXT, Lab
@@ -79,7 +79,7 @@ def test_s21_mutant_without_a_journal_is_read():
 def test_s21_mutant_that_ignores_the_journals_answer_is_read(monkeypatch):
     without(
         monkeypatch,
-        secagg.client.joining,
+        secagg.roles.client.joining,
         "_record",
         'not boolean("what journal.add returns", new)',
     )

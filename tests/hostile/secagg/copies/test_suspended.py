@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import fedavg
-import secagg.client.joining
-import secagg.client.participation
-import secagg.client.suspended
+import secagg.roles.client.joining
+import secagg.roles.client.participation
+import secagg.roles.client.suspended
 from secagg import (
     Client,
     InternalError,
@@ -22,11 +22,11 @@ from secagg import (
     StateError,
     UnsafeParametersError,
 )
-from secagg.client.participation import Participation
+from secagg.roles.client.participation import Participation
 from secagg.wire.codec import decode, encode
 from secagg.wire.messages import Survivors
 from tests.hostile.mutants import FOUND, without
-from tests.secagg.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
+from tests.secagg.roles.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
 from tests.secagg.support.lab import CONTEXT
 
 
@@ -93,7 +93,7 @@ def test_s24_a_claim_comes_before_the_answer(monkeypatch):
     journal = Memory()
     lab, state = suspended_at(Phase.UNMASK, journal)
     with monkeypatch.context() as killed:
-        killed.setattr(secagg.client.participation, "encode", _fails)
+        killed.setattr(secagg.roles.client.participation, "encode", _fails)
         with pytest.raises(InternalError):
             resumed(lab, state, journal).receive(lab.next_messages[WHO])
     assert answers(lab, [state], journal, [lab.next_messages[WHO]]) == []
@@ -214,7 +214,7 @@ def test_s24_no_secret_shows_in_a_state(phase):
 
 
 def test_s24_mutant_without_a_claim_answers_twice(monkeypatch, tmp_path):
-    monkeypatch.setattr(secagg.client.participation, "claim_answer", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.participation, "claim_answer", lambda *_: None)
     for attack in (
         lambda: test_s24_a_state_and_its_copy_answer_once(Phase.UNMASK),
         test_s24_two_sets_are_never_signed,
@@ -229,11 +229,11 @@ def test_s24_mutant_without_a_claim_answers_twice(monkeypatch, tmp_path):
 def test_s24_mutant_that_ignores_the_journals_answer_signs_two_sets(monkeypatch):
     mutant = without(
         monkeypatch,
-        secagg.client.joining,
+        secagg.roles.client.joining,
         "claim_answer",
         'not _added(journal, _of_phase(b"secagg answers", who, phase), what)',
     )
-    monkeypatch.setattr(secagg.client.participation, "claim_answer", mutant)
+    monkeypatch.setattr(secagg.roles.client.participation, "claim_answer", mutant)
     with pytest.raises(FOUND):
         test_s24_two_sets_are_never_signed()
 
@@ -241,7 +241,7 @@ def test_s24_mutant_that_ignores_the_journals_answer_signs_two_sets(monkeypatch)
 def test_s24_mutant_that_claims_for_all_phases_at_once_cannot_go_on(monkeypatch):
     """One claim a session would not do either: a client answers five messages."""
     kind = 'CLIENT_AWAITS[phase].to_bytes(1, "little")'
-    without(monkeypatch, secagg.client.joining, "_of_phase", kind, 'b""')
+    without(monkeypatch, secagg.roles.client.joining, "_of_phase", kind, 'b""')
     with pytest.raises(StateError):
         test_s24_states_of_a_whole_session_answer_nothing_after_it()
 
@@ -255,7 +255,7 @@ def test_s24_mutant_that_claims_after_the_answer_gives_it_twice(monkeypatch):
         who = self._who(secrets), self._phase
         data = later(self, step, secrets)
         if self._resumed:
-            secagg.client.joining.claim_answer(self._journal, *who)
+            secagg.roles.client.joining.claim_answer(self._journal, *who)
         return data
 
     monkeypatch.setattr(Participation, "_acting", acting)
@@ -266,11 +266,11 @@ def test_s24_mutant_that_claims_after_the_answer_gives_it_twice(monkeypatch):
 def test_s24_mutant_that_takes_any_journal_answers(monkeypatch):
     mutant = without(
         monkeypatch,
-        secagg.client.joining,
+        secagg.roles.client.joining,
         "claim_answer",
         '_added(journal, _of_phase(b"secagg suspended", who, phase), what)',
     )
-    monkeypatch.setattr(secagg.client.participation, "claim_answer", mutant)
+    monkeypatch.setattr(secagg.roles.client.participation, "claim_answer", mutant)
     with pytest.raises(FOUND):
         test_s24_a_journal_that_does_not_know_the_client_is_refused(Phase.UNMASK)
 
@@ -278,10 +278,10 @@ def test_s24_mutant_that_takes_any_journal_answers(monkeypatch):
 def test_s24_mutant_that_asks_for_the_joining_learns_it_from_the_question(monkeypatch):
     """One fact for all phases: the refusal of the first state records what the second one needs."""
     one = '_of_phase(b"secagg suspended", who, phase)'
-    asked = without(monkeypatch, secagg.client.joining, "claim_answer", one, 'b"once"')
-    monkeypatch.setattr(secagg.client.participation, "claim_answer", asked)
-    told = without(monkeypatch, secagg.client.joining, "allow_answers", one, 'b"once"')
-    monkeypatch.setattr(secagg.client.participation, "allow_answers", told)
+    asked = without(monkeypatch, secagg.roles.client.joining, "claim_answer", one, 'b"once"')
+    monkeypatch.setattr(secagg.roles.client.participation, "claim_answer", asked)
+    told = without(monkeypatch, secagg.roles.client.joining, "allow_answers", one, 'b"once"')
+    monkeypatch.setattr(secagg.roles.client.participation, "allow_answers", told)
     with pytest.raises(FOUND):
         test_s24_a_journal_that_was_asked_about_one_phase_answers_no_other()
 
@@ -313,7 +313,7 @@ def test_s24_each_state_has_a_key_of_its_own():
 
 
 def test_s24_mutant_with_one_salt_has_one_key(monkeypatch):
-    monkeypatch.setattr(secagg.client.suspended, "entropy", bytes)
+    monkeypatch.setattr(secagg.roles.client.suspended, "entropy", bytes)
     with pytest.raises(FOUND):
         test_s24_each_state_has_a_key_of_its_own()
 

@@ -8,9 +8,9 @@ import signal
 import pytest
 
 import secagg
-import secagg._calls
-import secagg.client.client
-import secagg.client.participation
+import secagg.guards.calls
+import secagg.roles.client.client
+import secagg.roles.client.participation
 from secagg import (
     Client,
     Identity,
@@ -20,15 +20,15 @@ from secagg import (
     RemoteProtocolError,
     SecAggError,
 )
-from secagg.client.participation import Participation
-from secagg.client.suspended import Held
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.keys import AgreementKey, Secret
+from secagg.roles.client.participation import Participation
+from secagg.roles.client.suspended import Held
 from tests.hostile.leftovers import BrokenError, Leftovers, passed_on
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.secagg.copies.test_threads import raced, stop_at
 from tests.hostile.secagg.inputs.test_tracebacks import INPUT, secrets_of, words_of
-from tests.secagg.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
+from tests.secagg.roles.client.test_suspended import BETWEEN, WHO, Memory, fresh, resumed
 from tests.secagg.support.lab import ANY_OFFER, CONTEXT
 from tests.secagg.support.snapshots import fork_client
 
@@ -46,7 +46,7 @@ def test_s24_a_client_that_is_being_suspended_answers_nothing(monkeypatch):
     """A client in memory makes no claim: its answer and its state's would be two."""
     journal = Memory()
     lab, message, client = ready(Phase.CONSISTENCY, journal)
-    stopped = stop_at(monkeypatch, secagg.client.participation, "allow_answers")
+    stopped = stop_at(monkeypatch, secagg.roles.client.participation, "allow_answers")
     state, second = raced(stopped, client.suspend, lambda: client.receive(message))
     assert isinstance(second, LocalProtocolError)
     assert "one at a time" in str(second)
@@ -55,7 +55,7 @@ def test_s24_a_client_that_is_being_suspended_answers_nothing(monkeypatch):
 
 def test_s24_a_client_that_is_answering_is_not_suspended(monkeypatch):
     _, message, client = ready(Phase.CONSISTENCY)
-    stopped = stop_at(monkeypatch, secagg.client.client, "check_survivors")
+    stopped = stop_at(monkeypatch, secagg.roles.client.client, "check_survivors")
     reply, second = raced(stopped, lambda: client.receive(message), client.suspend)
     assert isinstance(reply, bytes)
     assert isinstance(second, LocalProtocolError)
@@ -139,13 +139,13 @@ def test_s24_a_copy_that_forks_off_while_it_is_suspended_gives_no_state(monkeypa
 def test_s24_a_copy_that_forks_off_during_an_answer_gives_none(phase, monkeypatch):
     """A client in memory too."""
     _, message, client = ready(phase)
-    honest = secagg.client.client.check_kind
+    honest = secagg.roles.client.client.check_kind
 
     def forking(*args):
         elsewhere(monkeypatch)
         return honest(*args)
 
-    monkeypatch.setattr(secagg.client.client, "check_kind", forking)
+    monkeypatch.setattr(secagg.roles.client.client, "check_kind", forking)
     with pytest.raises(LocalProtocolError, match="before a fork"):
         client.receive(message)
     assert client.phase is Phase.ABORTED
@@ -285,8 +285,8 @@ def test_s24_wherever_the_calls_fail_nothing_is_left(calls, phase):
 
 @pytest.mark.parametrize("calls", [suspending, resuming])
 def test_s24_mutant_that_keeps_its_frames_is_found(calls, monkeypatch):
-    monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(secagg._calls, "_named", passed_on(InternalError))
+    monkeypatch.setattr(secagg.guards.calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(secagg.guards.calls, "_named", passed_on(InternalError))
     with pytest.raises(FOUND):
         test_s24_wherever_the_calls_fail_nothing_is_left(calls, Phase.MASKED_INPUT)
 
@@ -317,9 +317,11 @@ def test_s24_mutant_that_keeps_what_it_has_put_away(monkeypatch):
 
 def test_s24_what_is_held_between_two_phases_is_not_printed(monkeypatch):
     shown = []
-    seal = secagg.client.participation.seal_state
+    seal = secagg.roles.client.participation.seal_state
     monkeypatch.setattr(
-        secagg.client.participation, "seal_state", lambda held: (shown.append(held), seal(held))[1]
+        secagg.roles.client.participation,
+        "seal_state",
+        lambda held: (shown.append(held), seal(held))[1],
     )
     _, _, client = ready(Phase.UNMASK)
     client.suspend()

@@ -12,8 +12,8 @@ import threading
 import numpy as np
 import pytest
 
-import secagg._calls
-import secagg.client.client
+import secagg.guards.calls
+import secagg.roles.client.client
 from secagg import (
     Client,
     Directory,
@@ -79,7 +79,7 @@ def stop_at(monkeypatch, owner, name):
 
 def without_turns(monkeypatch):
     """The package without its two defences: everybody's turn at once, and secrets that stay in place."""
-    monkeypatch.setattr(secagg._calls.Turn, "__enter__", lambda _: None)
+    monkeypatch.setattr(secagg.guards.calls.Turn, "__enter__", lambda _: None)
     without(monkeypatch, Client, "_acting", "self._secrets = None", "pass")
 
 
@@ -91,7 +91,7 @@ def two_survivor_sets(monkeypatch):
     lab = Lab(9, dropout_rate=0.2, corrupt_rate=0.1).run_to(Phase.CONSISTENCY)
     client = lab.clients[10]
     told = [lab.encode(Survivors(members)) for members in (b"\1" * 9, b"\1" * 8 + b"\0")]
-    stopped = stop_at(monkeypatch, secagg.client.client, "check_survivors")
+    stopped = stop_at(monkeypatch, secagg.roles.client.client, "check_survivors")
     return lab, raced(stopped, *(lambda m=m: client.receive(m) for m in told))
 
 
@@ -128,7 +128,7 @@ PLACES = {
 def test_s19_every_phase_answers_once(phase, monkeypatch):
     lab = Lab(5).run_to(phase)
     client, message = lab.clients[10], lab.next_messages[10]
-    stopped = stop_at(monkeypatch, secagg.client.client, PLACES[phase])
+    stopped = stop_at(monkeypatch, secagg.roles.client.client, PLACES[phase])
     first, second = raced(stopped, lambda: client.receive(message), lambda: client.receive(message))
     assert isinstance(second, LocalProtocolError)
     assert len(stopped.calls) == 1
@@ -150,7 +150,7 @@ def test_s19_mutant_without_turns_answers_every_phase_twice(phase, monkeypatch):
 def test_s19_no_input_is_changed_while_it_is_being_masked(monkeypatch):
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
     client = lab.clients[10]
-    stopped = stop_at(monkeypatch, secagg.client.client, "mask_input")
+    stopped = stop_at(monkeypatch, secagg.roles.client.client, "mask_input")
     message = lab.next_messages[10]
     _, second = raced(
         stopped,
@@ -162,7 +162,7 @@ def test_s19_no_input_is_changed_while_it_is_being_masked(monkeypatch):
 
 def test_s19_two_threads_start_once(monkeypatch):
     lab = Lab(5)
-    stopped = stop_at(monkeypatch, secagg.client.client, "AdvertiseKeys")
+    stopped = stop_at(monkeypatch, secagg.roles.client.client, "AdvertiseKeys")
     first, second = raced(stopped, lab.clients[10].start, lab.clients[10].start)
     assert isinstance(first, bytes)
     assert isinstance(second, LocalProtocolError)
@@ -229,7 +229,7 @@ def test_s19_a_server_adds_an_input_once(monkeypatch):
     """Else two threads of a web server, with one client's message sent twice, add it twice, unseen."""
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
     replies = {i: lab.reply(i) for i in lab.ids}
-    stopped = stop_at(monkeypatch, secagg.server.tally.ring, "add_packed")
+    stopped = stop_at(monkeypatch, secagg.roles.server.tally.ring, "add_packed")
     first, second = raced(
         stopped,
         lambda: lab.server.receive(10, replies[10]),
@@ -253,7 +253,7 @@ def test_s19_mutant_server_without_turns_adds_it_twice(monkeypatch):
 def test_s19_a_phase_is_not_closed_while_a_message_is_taken(monkeypatch):
     lab = Lab(5).run_to(Phase.MASKED_INPUT)
     reply = lab.reply(10)
-    stopped = stop_at(monkeypatch, secagg.server.tally.ring, "add_packed")
+    stopped = stop_at(monkeypatch, secagg.roles.server.tally.ring, "add_packed")
     first, second = raced(stopped, lambda: lab.server.receive(10, reply), lab.server.advance)
     assert first is None
     assert isinstance(second, LocalProtocolError)
@@ -296,7 +296,7 @@ def test_s19_whatever_the_timing_a_client_signs_one_set():
 
 def test_s19_a_turn_is_one_threads_whatever_the_timing():
     """Twenty thousand claims by four threads: never two at once, and none is lost."""
-    turn, inside, most, done = secagg._calls.Turn("it"), [], [], []
+    turn, inside, most, done = secagg.guards.calls.Turn("it"), [], [], []
 
     def work():
         for _ in range(5_000):
@@ -319,7 +319,7 @@ def test_s19_a_turn_is_one_threads_whatever_the_timing():
 
 
 def test_s19_a_turn_ends_with_an_error_too():
-    turn = secagg._calls.Turn("it")
+    turn = secagg.guards.calls.Turn("it")
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), turn:
             raise ZeroDivisionError

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import he
-import secagg.client.client
-import secagg.client.joining
-import secagg.server.server
+import secagg.roles.client.client
+import secagg.roles.client.joining
+import secagg.roles.server.server
 from secagg import Client, Directory, Identity, Params, Phase, SecAggError, Server
 from tests.hostile.mutants import FOUND
 from tests.secagg.support.lab import ANY_OFFER
@@ -57,7 +57,11 @@ def test_e9_a_session_over_one_buffer_is_exact():
 
 
 def test_e9_mutant_that_keeps_views_of_the_buffer(monkeypatch):
-    for module in (secagg.server.server, secagg.client.client, secagg.client.joining):
+    for module in (
+        secagg.roles.server.server,
+        secagg.roles.client.client,
+        secagg.roles.client.joining,
+    ):
         monkeypatch.setattr(module, "octets", lambda _, data: data)
         if hasattr(module, "context_of"):
             monkeypatch.setattr(module, "context_of", lambda data: data)

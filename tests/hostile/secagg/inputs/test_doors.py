@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import secagg
-import secagg._checks
-import secagg.client.joining
-import secagg.client.masking
+import secagg.guards.checks
 import secagg.params.derivation
 import secagg.params.params
-import secagg.server.server
+import secagg.roles.client.joining
+import secagg.roles.client.masking
+import secagg.roles.server.server
 from secagg import (
     Client,
     Conviction,
@@ -32,8 +32,8 @@ from secagg import (
     simulate,
 )
 from tests.hostile.mutants import FOUND, without
+from tests.secagg.guards.test_checks import INTEGERS, NO_NUMBERS, NO_VECTORS, PLAIN
 from tests.secagg.support.lab import CONTEXT, Lab
-from tests.secagg.test_checks import INTEGERS, NO_NUMBERS, NO_VECTORS, PLAIN
 
 PARAMS = Params.for_cohort(5, 3, max_abs=9)
 KEYS = {i: Identity.generate() for i in range(5)}
@@ -269,8 +269,8 @@ def test_e7_a_mask_hides_no_value_from_the_bound():
 
 def test_e7_mutant_that_takes_subclasses_sums_what_it_has_not_checked(monkeypatch):
     source = "type(value) not in _PLAIN"
-    anything = without(monkeypatch, secagg._checks, "plain_array", source)
-    monkeypatch.setattr(secagg.client.masking, "plain_array", anything)
+    anything = without(monkeypatch, secagg.guards.checks, "plain_array", source)
+    monkeypatch.setattr(secagg.roles.client.masking, "plain_array", anything)
     with pytest.raises((*FOUND, LocalProtocolError)):
         test_e7_arrays_in_disguise_are_refused_and_change_nothing("masked")
 
@@ -313,9 +313,9 @@ def test_s13_a_context_names_something(door):
 
 
 def test_s13_mutant_that_takes_an_empty_context_sums_what_nobody_named(monkeypatch):
-    without(monkeypatch, secagg._checks, "context_of", "not named")
-    for module in (secagg.server.server, secagg.client.joining):
-        monkeypatch.setattr(module, "context_of", secagg._checks.context_of)
+    without(monkeypatch, secagg.guards.checks, "context_of", "not named")
+    for module in (secagg.roles.server.server, secagg.roles.client.joining):
+        monkeypatch.setattr(module, "context_of", secagg.guards.checks.context_of)
     assert server(context=b"").phase is Phase.ADVERTISE_KEYS
     with pytest.raises(FOUND):
         test_s13_a_context_names_something("context of the server")

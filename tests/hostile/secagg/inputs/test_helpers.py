@@ -76,7 +76,7 @@ def test_s22_mutant_that_takes_what_it_is_told_sends_the_input_as_it_is(monkeypa
         source,
         "np.add(window, task.result(), out=window)",
     )
-    monkeypatch.setattr("secagg.client.masking.add_masks", add)
+    monkeypatch.setattr("secagg.roles.client.masking.add_masks", add)
     given, sent, _ = masked_with(Executor(0, lambda _: np.uint16(0)))
     assert np.array_equal(sent[16:], given[16:] % (1 << 14))  # 14 bits a word
     with pytest.raises((*FOUND, TypeError)):

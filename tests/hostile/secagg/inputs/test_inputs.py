@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg._checks
-import secagg.client.client
-import secagg.client.masking
 import secagg.crypto.shamir
+import secagg.guards.checks
 import secagg.params.derivation
+import secagg.roles.client.client
+import secagg.roles.client.masking
 from secagg import (
     CapacityError,
     InternalError,
@@ -72,7 +72,7 @@ def shares_to_a_low_order_key(lab):
     message = tampered("low order", lab)
     dealt = decode(lab.clients[10].receive(message))[1]
     assert isinstance(decode(message)[1], Advertisements)
-    roster = secagg.client.client.Roster.of(message, lab.params, lab.session)
+    roster = secagg.roles.client.client.Roster.of(message, lab.params, lab.session)
     key, _ = route_keys(bytes(32), session=lab.session, root=roster.root, own=10, other=20)
     return open_envelope(roster, key, dealt.envelopes[0], 10, 20)
 
@@ -132,8 +132,8 @@ def test_e2_mutant_masks_that_miss_the_top_value(monkeypatch):
     def biased(total, plus, minus, **_):
         total += rng.integers(0, 2**8 - 1, total.size).astype(total.dtype)
 
-    monkeypatch.setattr("secagg.client.masking.add_masks", biased)
-    monkeypatch.setattr("secagg.server.unmask.add_masks", lambda *_, **__: None)
+    monkeypatch.setattr("secagg.roles.client.masking.add_masks", biased)
+    monkeypatch.setattr("secagg.roles.server.unmask.add_masks", lambda *_, **__: None)
     values = uploads(0, bits=8) & 255
     assert 255 not in values
     assert uniformity(values, 0) < 1e-8
@@ -169,7 +169,7 @@ def test_e3_an_input_beyond_the_bound_stays_at_its_client(beyond):
 
 def test_e3_mutant_that_takes_it_wraps_in_silence(monkeypatch):
     check = "bound is not None and (int(band.max()) > bound or int(band.min()) < -bound)"
-    without(monkeypatch, secagg.client.client, "admit_input", check)
+    without(monkeypatch, secagg.roles.client.client, "admit_input", check)
     total, expected = at_capacity(3, 21, beyond=1000)
     assert total != expected
 
@@ -218,9 +218,9 @@ def test_e4_mutant_without_the_type_lets_nan_in(monkeypatch):
     """NaN is beyond no bound, since it compares with none; then only NumPy still refuses the copy."""
     check = "array.dtype != np.int64 or array.shape != (length,)"
     any_type = without(
-        monkeypatch, secagg._checks, "plain_array", check, "array.shape != (length,)"
+        monkeypatch, secagg.guards.checks, "plain_array", check, "array.shape != (length,)"
     )
-    monkeypatch.setattr(secagg.client.masking, "plain_array", any_type)
+    monkeypatch.setattr(secagg.roles.client.masking, "plain_array", any_type)
     with pytest.raises((*FOUND, InternalError)):
         test_e4_only_integers_enter(NONSENSE[0])
 
@@ -243,8 +243,8 @@ def test_e5_no_input_stands_in_what_the_server_received():
 
 
 def test_e5_mutant_without_masks_shows_every_input(monkeypatch):
-    monkeypatch.setattr("secagg.client.masking.add_masks", lambda *_, **__: None)
-    monkeypatch.setattr("secagg.server.unmask.add_masks", lambda *_, **__: None)
+    monkeypatch.setattr("secagg.roles.client.masking.add_masks", lambda *_, **__: None)
+    monkeypatch.setattr("secagg.roles.server.unmask.add_masks", lambda *_, **__: None)
     assert in_the_clear() == list(range(6))
 
 
@@ -252,10 +252,10 @@ def test_e5_mutant_that_saves_bytes_shows_the_largest_coordinate(monkeypatch):
     """Packing each input as tightly as it allows would show its norm in a length; the server refuses it."""
     from tests.hostile.secagg.inputs import test_masks as masks
 
-    pack = secagg.client.client.ring.pack_in_place
-    monkeypatch.setattr("secagg.client.masking.add_masks", lambda *_, **__: None)
+    pack = secagg.roles.client.client.ring.pack_in_place
+    monkeypatch.setattr("secagg.roles.client.masking.add_masks", lambda *_, **__: None)
     monkeypatch.setattr(
-        "secagg.client.client.ring.pack_in_place",
+        "secagg.roles.client.client.ring.pack_in_place",
         lambda words, bits: pack(words, max(2, int(words.max()).bit_length())),
     )
     with pytest.raises((*FOUND, RemoteProtocolError)):

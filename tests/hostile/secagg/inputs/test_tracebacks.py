@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
-import secagg._calls
+import secagg.guards.calls
 from secagg import (
     Client,
     Identity,
@@ -107,8 +107,8 @@ def test_s20_wherever_an_answer_fails_nothing_is_left(phase):
 
 @pytest.mark.parametrize("phase", CALLS)
 def test_s20_mutant_that_keeps_its_frames_is_found(phase, monkeypatch):
-    monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(secagg._calls, "_named", passed_on(InternalError))
+    monkeypatch.setattr(secagg.guards.calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(secagg.guards.calls, "_named", passed_on(InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_an_answer_fails_nothing_is_left(phase)
 
@@ -189,7 +189,7 @@ def test_s20_mutant_that_keeps_its_arguments_is_found(monkeypatch):
             try:
                 return call.__wrapped__(*args, **kwargs)
             except SecAggError as error:
-                secagg._calls._empty(error, None)
+                secagg.guards.calls._empty(error, None)
                 raise
 
         outermost.__code__ = outermost.__code__.replace(co_filename=LEFTOVERS.door)
@@ -241,7 +241,7 @@ def ended_by_a_channel_key():
 
 def ended_by_a_mask_key(monkeypatch):
     """A colluder's mask key of low order: found with seed and input in hand."""
-    monkeypatch.setattr("secagg.server.admission.acceptable_agreement_key", lambda _: True)
+    monkeypatch.setattr("secagg.roles.server.admission.acceptable_agreement_key", lambda _: True)
     lab = Lab(5)
     for client in lab.clients.values():
         client._secrets.input = words_of(client)
@@ -266,7 +266,7 @@ def test_s20_a_hostile_server_gets_nothing_into_a_log(monkeypatch):
 
 
 def test_s20_mutant_logs_seed_shares_and_input(monkeypatch):
-    monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(secagg.guards.calls, "_empty", lambda *_: None)
     shares = left_behind(*ended_by_a_channel_key())
     inputs = left_behind(*ended_by_a_mask_key(monkeypatch))
     assert "secret bytes" in shares
@@ -300,7 +300,7 @@ def test_s20_an_interrupt_passes_and_ends_the_session(monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("secagg.client.client.mask_input", interrupted)
+    monkeypatch.setattr("secagg.roles.client.client.mask_input", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         client.receive(lab.next_messages[10])
     assert client.phase is Phase.ABORTED
@@ -349,8 +349,8 @@ def test_s20_wherever_unmasking_fails_nothing_is_left():
 
 
 def test_s20_mutant_server_that_keeps_its_frames_is_found(monkeypatch):
-    monkeypatch.setattr(secagg._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(secagg._calls, "_named", passed_on(InternalError))
+    monkeypatch.setattr(secagg.guards.calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(secagg.guards.calls, "_named", passed_on(InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_unmasking_fails_nothing_is_left()
 
@@ -364,7 +364,7 @@ def test_s20_an_input_half_added_ends_the_session(monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("secagg.server.tally.ring.add_packed", half)
+        patch.setattr("secagg.roles.server.tally.ring.add_packed", half)
         reply = lab.reply(10)
         with pytest.raises(InternalError, match="MemoryError in tests"):
             lab.server.receive(10, reply)

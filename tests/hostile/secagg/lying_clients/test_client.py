@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import secagg.server.admission
-import secagg.server.blame
+import secagg.roles.server.admission
+import secagg.roles.server.blame
 from secagg import (
     Aborted,
     AbortReason,
@@ -24,8 +24,8 @@ from secagg.crypto import ring
 from secagg.crypto.keys import AgreementKey
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
-from secagg.roster.roster import pair_seed
-from secagg.state import SERVER_AWAITS
+from secagg.session.roster import pair_seed
+from secagg.session.state import SERVER_AWAITS
 from secagg.wire.codec import HEADER_SIZE, Kind, decode, encode
 from secagg.wire.messages import COMMITMENTS_SIZE, ENVELOPE_SIZE, ShareKeys, UnmaskShares
 from tests.secagg.support.lab import Lab
@@ -161,9 +161,9 @@ def test_s11_a_late_input_is_not_read_and_stays_masked():
 
 
 def test_s11_mutant_without_the_self_mask_shows_a_late_input(monkeypatch):
-    monkeypatch.setattr("secagg.client.masking.add_masks", without_first(add_masks))
-    monkeypatch.setattr("secagg.server.unmask.self_seed", lambda *_: None)
-    monkeypatch.setattr("secagg.server.unmask.add_masks", without_none(add_masks))
+    monkeypatch.setattr("secagg.roles.client.masking.add_masks", without_first(add_masks))
+    monkeypatch.setattr("secagg.roles.server.unmask.self_seed", lambda *_: None)
+    monkeypatch.setattr("secagg.roles.server.unmask.add_masks", without_none(add_masks))
     lab, left = late_input()
     assert np.array_equal(lab.server.result().total, lab.total(lab.ids[:-1]))
     assert np.array_equal(left, lab.inputs[60])
@@ -207,7 +207,7 @@ def with_a_wrong_share(lab):
 
 
 def test_s12_mutant_without_commitments_has_no_sum_instead_of_a_wrong_one(monkeypatch):
-    monkeypatch.setattr(secagg.server.admission, "check_shares", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.server.admission, "check_shares", lambda *_: None)
     with pytest.raises(Aborted, match="client 20") as caught:
         with_a_wrong_share(Lab(5))
     assert caught.value.reason is AbortReason.BAD_DEALER
@@ -216,7 +216,7 @@ def test_s12_mutant_without_commitments_has_no_sum_instead_of_a_wrong_one(monkey
 def test_s12_mutant_without_both_checks_is_wrong(monkeypatch):
     lab = Lab(5)
     lab.run_to(Phase.MASKED_INPUT)
-    monkeypatch.setattr(secagg.server.admission, "check_shares", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.server.admission, "check_shares", lambda *_: None)
     monkeypatch.setattr("secagg.verdicts.evidence.Dealing.is_of", lambda *_: True)
     assert not np.array_equal(with_a_wrong_share(lab), lab.total(lab.ids))
 
@@ -272,7 +272,7 @@ def test_s12_shares_that_do_not_open_cost_their_dealer(count):
 
 
 def test_s12_mutant_that_keeps_clients_at_odds_gets_no_inputs(monkeypatch):
-    monkeypatch.setattr(secagg.server.blame, "smallest_cover", lambda _: set())
+    monkeypatch.setattr(secagg.roles.server.blame, "smallest_cover", lambda _: set())
     with pytest.raises(RemoteProtocolError, match="never reached"):
         bad_dealer(Lab(7, dropout_rate=0.3), count=2)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-import secagg.server.blame
-import secagg.server.tally
-import secagg.server.unmask
+import secagg.roles.server.blame
+import secagg.roles.server.tally
+import secagg.roles.server.unmask
 from secagg import AbortReason, Offence, Phase, check_conviction
 from tests.hostile.mutants import FOUND, without
 from tests.secagg.support.cheats import (
@@ -89,8 +89,8 @@ def greedy(graph):
 
 @pytest.mark.parametrize(("n", "count", "top"), COALITIONS[1:])
 def test_s15_mutant_that_chooses_greedily_loses_honest_clients(n, count, top, monkeypatch):
-    monkeypatch.setattr(secagg.server.blame, "smallest_cover", greedy)
-    monkeypatch.setattr(secagg.server.blame, "proven", lambda *_: set())
+    monkeypatch.setattr(secagg.roles.server.blame, "smallest_cover", greedy)
+    monkeypatch.setattr(secagg.roles.server.blame, "proven", lambda *_: set())
     with pytest.raises((*FOUND, secagg.Aborted)):
         test_s15_a_coalition_costs_no_more_clients_than_it_has(n, count, top)
 
@@ -112,7 +112,7 @@ def test_s15_who_disputes_with_more_than_can_be_corrupt_is_named():
 
 
 def test_s15_mutant_that_convicts_nobody(monkeypatch):
-    monkeypatch.setattr(secagg.server.blame, "proven", lambda *_: set())
+    monkeypatch.setattr(secagg.roles.server.blame, "proven", lambda *_: set())
     with pytest.raises((*FOUND, ValueError)):
         test_s15_who_disputes_with_more_than_can_be_corrupt_is_named()
 
@@ -162,12 +162,12 @@ def test_s16_all_bad_dealers_of_a_session_are_named_at_once():
 def test_s16_mutant_that_stops_at_the_first(monkeypatch):
     without(
         monkeypatch,
-        secagg.server.tally,
+        secagg.roles.server.tally,
         "find_masks",
         "masks.bad[position] = used",
         "masks.bad[position] = used; break",
     )
-    monkeypatch.setattr(secagg.server.unmask, "_check_enough", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.server.unmask, "_check_enough", lambda *_: None)
     with pytest.raises(FOUND):
         test_s16_all_bad_dealers_of_a_session_are_named_at_once()
 
@@ -192,7 +192,7 @@ def test_s16_wrong_own_shares_of_all_but_a_threshold_cost_nothing():
 def test_s16_mutant_that_uses_the_own_share_like_any_other(monkeypatch):
     without(
         monkeypatch,
-        secagg.server.unmask,
+        secagg.roles.server.unmask,
         "_rebuilt",
         "ways = [sorted(held), sorted(held.keys() - {dealer})]",
         "ways = [sorted(held)]",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from secagg import Phase, RemoteProtocolError
-from secagg.server import admission
+from secagg.roles.server import admission
 from secagg.wire.codec import decode, encode
 from tests.hostile.mutants import FOUND, without
 from tests.secagg.support.lab import Lab

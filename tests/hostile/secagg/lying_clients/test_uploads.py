@@ -7,8 +7,8 @@ import pytest
 
 from secagg import Phase, RemoteProtocolError, Server, masked_vector
 from secagg.crypto import ring
-from secagg.server.staging import Staging
-from secagg.state import SERVER_AWAITS
+from secagg.roles.server.staging import Staging
+from secagg.session.state import SERVER_AWAITS
 from secagg.wire.bounds import largest_message
 from secagg.wire.codec import encode_chunk
 from tests.hostile.mutants import FOUND, without

@@ -7,15 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-import secagg.client.client
-import secagg.client.consistency
-import secagg.server.blame
+import secagg.roles.client.client
+import secagg.roles.client.consistency
+import secagg.roles.server.blame
 from secagg import Aborted, AbortReason, Phase, RemoteProtocolError
 from secagg.crypto import ring
 from secagg.crypto.masks import add_masks
 from secagg.crypto.shamir import rebuild
 from secagg.params.params import Requirements
-from secagg.roster.roster import self_seed
+from secagg.session.roster import self_seed
 from secagg.wire.codec import decode, masked_vector
 from secagg.wire.messages import MaskedInput, Partners, Signatures, Survivors
 from tests.hostile.mutants import FOUND, without
@@ -139,7 +139,7 @@ def test_s2_each_group_alone_is_no_quorum(weak):
 
 def test_s2_mutant_that_signs_for_others_partners_gives_two_sums(weak, monkeypatch):
     check = "int.from_bytes(members) & ~int.from_bytes(partners.members)"
-    without(monkeypatch, secagg.client.client, "check_survivors", check)
+    without(monkeypatch, secagg.roles.client.client, "check_survivors", check)
     honest = Survivors.signed
     monkeypatch.setattr(Survivors, "signed", lambda self, session, _: honest(self, session, b""))
     lab = Lab(6, dropout_rate=0.3)
@@ -150,7 +150,7 @@ def test_s2_mutant_that_signs_for_others_partners_gives_two_sums(weak, monkeypat
 
 def test_s2_binding_signatures_to_the_partners_stops_it_too(weak, monkeypatch):
     check = "int.from_bytes(members) & ~int.from_bytes(partners.members)"
-    without(monkeypatch, secagg.client.client, "check_survivors", check)
+    without(monkeypatch, secagg.roles.client.client, "check_survivors", check)
     sums, refused = split(Lab(6, dropout_rate=0.3), HALVES, told=lambda _: range(6))
     assert len(refused) == 6
     assert sums == [None, None]
@@ -195,7 +195,7 @@ def test_s12_an_accusation_of_one_costs_one_client():
 
 
 def test_s12_mutant_that_believes_every_accusation_loses_honest_clients(monkeypatch):
-    monkeypatch.setattr(secagg.server.blame, "smallest_cover", set)  # all who are at odds
+    monkeypatch.setattr(secagg.roles.server.blame, "smallest_cover", set)  # all who are at odds
     with pytest.raises((*FOUND, Aborted, RemoteProtocolError)):
         test_s12_a_client_that_accuses_many_goes_alone(4)
 
@@ -234,7 +234,10 @@ def test_s11_a_client_left_out_of_the_partners_gives_no_input():
 
 def test_s11_mutant_that_hears_it_adds_its_vector(monkeypatch):
     without(
-        monkeypatch, secagg.server.server.Server, "_check_sender", "client_id not in self._live"
+        monkeypatch,
+        secagg.roles.server.server.Server,
+        "_check_sender",
+        "client_id not in self._live",
     )
     lab = comes_back(Lab(9, dropout_rate=0.3))
     assert lab.server._tally.total.tolist() == [5] * 4
@@ -296,7 +299,7 @@ def test_s5_arcs_below_the_floor_are_not_even_begun():
 
 
 def test_s5_mutant_without_the_floor_begins_them(monkeypatch):
-    without(monkeypatch, secagg.client.consistency, "_check_members", "count < least")
+    without(monkeypatch, secagg.roles.client.consistency, "_check_members", "count < least")
     with pytest.raises((*FOUND, Aborted)):
         test_s5_arcs_below_the_floor_are_not_even_begun()
 
@@ -346,7 +349,7 @@ def test_s1_mutant_with_a_low_threshold_gives_both(monkeypatch):
         "secagg.params.params.requirements",
         lambda *_: Requirements(3, 8, quorum=2, min_survivors=12, min_roster=23),
     )
-    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_quorum", lambda *_: None)
     lab = Lab(24, **LOCAL)
     alive, dropped, refused = split_status(lab, 50, 4)
     assert not refused
@@ -361,7 +364,7 @@ def test_s2_a_view_that_a_quorum_of_neighbours_does_not_share_gets_no_shares():
 
 
 def test_s2_mutant_without_the_quorum_answers_it(monkeypatch):
-    without(monkeypatch, secagg.client.client, "check_quorum", "shown < quorum")
+    without(monkeypatch, secagg.roles.client.client, "check_quorum", "shown < quorum")
     with pytest.raises(FOUND):
         test_s2_a_view_that_a_quorum_of_neighbours_does_not_share_gets_no_shares()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg.client.client
-import secagg.client.participation
+import secagg.roles.client.client
+import secagg.roles.client.participation
 from secagg import Phase
 from secagg.crypto.ephemeral import Ephemeral
 from secagg.crypto.shamir import SHARE_SIZE
@@ -25,13 +25,13 @@ def keeping_both(monkeypatch):
 
 def answering_twice(monkeypatch):
     """Clients that sign again after they have given their shares, for any server that asks."""
-    forward = secagg.client.participation.next_phase
+    forward = secagg.roles.client.participation.next_phase
     monkeypatch.setattr(
-        secagg.client.participation,
+        secagg.roles.client.participation,
         "next_phase",
         lambda phase: Phase.CONSISTENCY if phase is Phase.UNMASK else forward(phase),
     )
-    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_quorum", lambda *_: None)
 
 
 def test_s1_mutant_that_answers_twice_and_keeps_both_loses_its_vector(monkeypatch):

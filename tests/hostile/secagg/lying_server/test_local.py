@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-import secagg.client.client
+import secagg.roles.client.client
 from secagg import (
     Aborted,
     Identity,
@@ -65,7 +65,7 @@ def fakes(lab, *, near):
         entry = dataclasses.replace(entries[place], identity=fake.public, channel_key=key)
         entry = dataclasses.replace(entry, signature=fake.sign(entry.signed(lab.session)))
         message = lab.encode(Advertisements((*entries[:place], entry, *entries[place + 1 :])))
-        roster = secagg.client.client.Roster.of(message, lab.params, lab.session)
+        roster = secagg.roles.client.client.Roster.of(message, lab.params, lab.session)
         if (place in roster.neighbours(0)) is near:
             return message
     raise AssertionError("no roster of that kind among these")
@@ -124,7 +124,7 @@ def test_neighbours_inputs_that_are_not_shown(name):
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_mutant_signs_without_seeing_them(name, monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "check_inputs", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_inputs", lambda *_: None)
     lab = lab_of()
     assert lab.clients[10].receive(altered_survivors(name, lab)) is not None
 
@@ -184,7 +184,7 @@ def test_s2_quorums_that_are_none(name, match):
 
 @pytest.mark.parametrize("name", ["few", "strangers", "own"])
 def test_s2_mutant_gives_its_shares(name, monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_quorum", lambda *_: None)
     lab = lab_of()
     assert lab.clients[10].receive(quorum(name, lab)) is not None
 

@@ -8,10 +8,10 @@ import pickle
 
 import pytest
 
-import secagg.client.client
+import secagg.roles.client.client
 from secagg import LocalProtocolError, Phase, RemoteProtocolError
 from secagg.crypto.keys import AgreementKey
-from secagg.roster.roster import pair_seed, self_seed
+from secagg.session.roster import pair_seed, self_seed
 from secagg.wire.codec import decode
 from secagg.wire.messages import ForwardedShares, Partners
 from tests.secagg.support.lab import Lab
@@ -32,8 +32,8 @@ def test_s3_edges_cannot_be_cut_one_by_one():
 
 
 def test_s3_mutant_masks_with_whom_the_server_likes(monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "check_partners", lambda *_: None)
-    monkeypatch.setattr(secagg.client.client, "partners_of", lambda *_: (2, 3, 4))
+    monkeypatch.setattr(secagg.roles.client.client, "check_partners", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "partners_of", lambda *_: (2, 3, 4))
     assert withhold(Lab(5)) is not None
 
 
@@ -59,8 +59,8 @@ def test_s3_lies_about_the_partners(name):
 
 @pytest.mark.parametrize("name", partner_lies())
 def test_s3_mutant_masks_all_the_same(name, monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "check_partners", lambda *_: None)
-    monkeypatch.setattr(secagg.client.client, "partners_of", lambda *_: (1, 2, 3, 4))
+    monkeypatch.setattr(secagg.roles.client.client, "check_partners", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "partners_of", lambda *_: (1, 2, 3, 4))
     lab = Lab(6, dropout_rate=0.3).run_to(Phase.MASKED_INPUT, silent={60: Phase.SHARE_KEYS})
     assert lab.clients[10].receive(lab.encode(Partners(partner_lies()[name]()))) is not None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import secagg.client.client
+import secagg.roles.client.client
 from secagg import (
     Aborted,
     AbortReason,
@@ -27,8 +27,8 @@ from secagg.crypto.masks import add_masks
 from secagg.crypto.sealed import route_keys, seal
 from secagg.crypto.shamir import rebuild
 from secagg.params.params import Requirements
-from secagg.roster.roster import pair_seed, self_seed
-from secagg.state import CLIENT_AWAITS, SERVER_SENDS
+from secagg.session.roster import pair_seed, self_seed
+from secagg.session.state import CLIENT_AWAITS, SERVER_SENDS
 from secagg.wire.codec import Kind, decode, encode
 from secagg.wire.envelopes import _commitments, _route, open_envelope
 from secagg.wire.messages import ForwardedShares, Offer, Signatures, Survivors
@@ -147,7 +147,7 @@ def test_s2_a_split_view_ends_at_the_quorum(weak_threshold):
 
 
 def test_s2_mutant_without_the_quorum_loses_the_vector(monkeypatch, weak_threshold):
-    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_quorum", lambda *_: None)
     lab = Lab(5)
     seeds, keys, refused = split_view(lab, 20)
     assert not refused
@@ -155,7 +155,7 @@ def test_s2_mutant_without_the_quorum_loses_the_vector(monkeypatch, weak_thresho
 
 
 def test_s2_the_threshold_alone_starves_the_attack_too(monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "check_quorum", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_quorum", lambda *_: None)
     lab = Lab(5)
     seeds, keys, _ = split_view(lab, 20)
     assert len(keys) < lab.params.threshold <= len(seeds)
@@ -212,7 +212,7 @@ def test_s3_lies_about_the_living(name):
 
 @pytest.mark.parametrize("name", lies())
 def test_s3_mutant_signs_them(name, monkeypatch):
-    monkeypatch.setattr(secagg.client.client, "check_survivors", lambda *_: None)
+    monkeypatch.setattr(secagg.roles.client.client, "check_survivors", lambda *_: None)
     assert lie(name, Lab(6, dropout_rate=0.3)) is not None
 
 

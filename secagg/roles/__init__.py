@@ -1,0 +1,1 @@
+"""The two roles of a session: the client and the server."""

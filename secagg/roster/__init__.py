@@ -1,1 +1,0 @@
-"""The clients of one session, and who is whose neighbour."""
