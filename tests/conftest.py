@@ -22,7 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite(
-    "tests.secagg.support.lab", "tests.secagg.support.snapshots", "tests.stateful.machine"
+    "tests.secagg.support.lab",
+    "tests.secagg.support.snapshots",
+    "tests.secagg.protocol.stateful.machine",
 )
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -32,7 +32,7 @@ from tests.fuzz.envelopes import TARGETS as HE_TARGETS
 from tests.fuzz.stages import stages
 from tests.secagg.support.lab import CONTEXT
 from tests.secagg.support.recorder import STEPS
-from tests.secagg.support.second_wire import Refused, read
+from tests.secagg.support.second.wire import Refused, read
 from tests.secagg.support.snapshots import state_of
 
 OF_PAIRS = (Offence.BAD_DEALER, Offence.DISPUTES)

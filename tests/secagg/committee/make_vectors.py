@@ -1,4 +1,4 @@
-"""Writes tests/vectors/secagg-committee-v1.json: `python -m tests.secagg.committee.make_vectors`.
+"""Writes tests/secagg/vectors/secagg-committee-v1.json: `python -m tests.secagg.committee.make_vectors`.
 
 Everything comes from injected entropy, so a second run writes the same bytes.
 """
@@ -16,7 +16,7 @@ from secagg.committee import contributor as dealer
 from secagg.testing import deterministic_entropy
 from tests.secagg.committee.support.lab import Lab, small
 
-PATH = Path(__file__).parents[2] / "vectors" / "secagg-committee-v1.json"
+PATH = Path(__file__).parents[1] / "vectors" / "secagg-committee-v1.json"
 
 ABOUT = {
     "source": "made by tests/secagg/committee/make_vectors.py of this repository; licence as the repository",

@@ -9,9 +9,9 @@ import pytest
 from secagg import SecAggError, requirements
 from secagg.wire.codec import decode
 from tests.secagg.support import make_vectors
-from tests.secagg.support.second_params import LOCAL, derived, ring_bits
-from tests.secagg.support.second_reader import Reader, keystream
-from tests.secagg.support.second_wire import Refused, read, write
+from tests.secagg.support.second.params import LOCAL, derived, ring_bits
+from tests.secagg.support.second.reader import Reader, keystream
+from tests.secagg.support.second.wire import Refused, read, write
 
 VECTORS = json.loads(make_vectors.PATH.read_text(encoding="utf-8"))
 CASES = VECTORS["sessions"]

@@ -14,7 +14,7 @@ from secagg.crypto.masks import add_masks
 from secagg.crypto.sealed import open_sealed, seal
 from secagg.crypto.streams import from_counter
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "secagg-primitives.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "secagg-primitives.json").read_text())
 
 
 def cases(name):

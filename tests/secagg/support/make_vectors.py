@@ -1,4 +1,4 @@
-"""Writes tests/vectors/secagg-v2.json, once a wire version: `python -m tests.secagg.support.make_vectors`.
+"""Writes vectors/secagg-v2.json, once a wire version: `python -m tests.secagg.support.make_vectors`.
 
 Everything comes from injected entropy, so a second run writes the same bytes.  What is derived between the
 messages is computed here by the package's own functions; tests/secagg/protocol/test_transcript.py computes
@@ -25,7 +25,7 @@ from secagg.wire.messages import MaskedInput, Partners, Survivors
 from tests.secagg.support.recorder import CONTEXT, STEPS, Session
 from tests.secagg.support.refusals import refusals
 
-PATH = Path(__file__).parents[2] / "vectors" / "secagg-v2.json"
+PATH = Path(__file__).parents[1] / "vectors" / "secagg-v2.json"
 WORDS = 4
 """So many words of each mask stand in the file."""
 

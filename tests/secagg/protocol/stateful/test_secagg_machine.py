@@ -1,6 +1,6 @@
 """Runs the machine on the code, and on mutants that it must catch.
 
-`pytest tests/stateful --hypothesis-profile=long` runs 500 examples of 50 steps.
+`pytest tests/secagg/protocol/stateful --hypothesis-profile=long` runs 500 examples of 50 steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import secagg.roles.server.unmask
 from secagg import Client, Phase, Server
 from secagg.roles.server.staging import Staging
 from tests.hostile.mutants import without
-from tests.stateful.machine import LocalSessions, Sessions
+from tests.secagg.protocol.stateful.machine import LocalSessions, Sessions
 
 QUICK = settings(
     max_examples=40,

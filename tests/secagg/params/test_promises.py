@@ -15,7 +15,7 @@ import pytest
 
 from secagg import Params, Phase, UnsafeParametersError, requirements, simulate
 from secagg.params.derivation import LOCAL, MODELS, _derive, _some_degree
-from tests.secagg.support import second_params as second
+from tests.secagg.support.second import params as second
 
 GLOBAL = ("malicious", "semi-honest")
 PHASES = (

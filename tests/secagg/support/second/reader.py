@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from tests.secagg.support.second_wire import PARAM_NAMES, PARAMS, read, require, u32, words, write
+from tests.secagg.support.second.wire import PARAM_NAMES, PARAMS, read, require, u32, words, write
 
 P = 65_537
 PHASES = (
