@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         UnsafeParametersError,
         WireFormatError,
     )
-    from he.journal import Journal
+    from he.guards.journal import Journal
     from he.params import Params
     from he.roles.client import Client
     from he.roles.keyholder import KeyHolder
@@ -59,7 +59,7 @@ _HOME = {
     "EncryptContext": "crypto.context",
     "HeError": "errors",
     "InternalError": "errors",
-    "Journal": "journal",
+    "Journal": "guards.journal",
     "KeyHolder": "roles.keyholder",
     "LocalProtocolError": "errors",
     "Params": "params",

@@ -6,14 +6,14 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from he._checks import flag, read_only
 from he.errors import LocalProtocolError
+from he.guards.checks import flag, read_only
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from he.journal import Journal
+    from he.guards.journal import Journal
 
 __all__ = ["SumResult", "hash_context", "recorded"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he._checks import is_int64_array
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError
+from he.guards.checks import is_int64_array
 from he.params import MAX_VECTOR_LENGTH
 
 if TYPE_CHECKING:

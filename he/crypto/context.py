@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from he._calls import leaving_nothing
-from he._checks import check_array, check_nonce, check_nonces, check_type, integer, octets
 from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.crypto.tags import TagKey
 from he.errors import (
@@ -26,6 +24,8 @@ from he.errors import (
     UnsafeParametersError,
     WireFormatError,
 )
+from he.guards.calls import leaving_nothing
+from he.guards.checks import check_array, check_nonce, check_nonces, check_type, integer, octets
 from he.params import BLOCK, DEGREE, MODULUS, Params
 from he.scheme import the_ring
 from he.secrecy import Secret

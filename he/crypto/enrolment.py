@@ -16,9 +16,9 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from he._calls import leaving_nothing
-from he._checks import check_client_id, octets
 from he.errors import AuthenticationError, LocalProtocolError
+from he.guards.calls import leaving_nothing
+from he.guards.checks import check_client_id, octets
 from he.secrecy import Secret
 
 __all__ = ["Directory", "Proof", "Signer", "SigningKey"]

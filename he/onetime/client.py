@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he._calls import iterating_leaves_nothing, leaving_nothing
-from he._checks import check_client_id, check_type, flag, is_int64_array
 from he.coding.packing import check_bounded
 from he.crypto.streams import sample_binomials, uniform_limbs
 from he.errors import CapacityError, LocalProtocolError
+from he.guards.calls import iterating_leaves_nothing, leaving_nothing
+from he.guards.checks import check_client_id, check_type, flag, is_int64_array
 from he.onetime.packing import add_fields, carried
 from he.onetime.params import Params
 from he.onetime.ring import KeyProducts
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from he.crypto.enrolment import Signer
-    from he.journal import Journal
+    from he.guards.journal import Journal
 
 __all__ = ["Encryptor", "public_seed"]
 

@@ -8,8 +8,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import cast
 
-from he._checks import integer, octets
 from he.errors import CapacityError, UnsafeParametersError, WireFormatError
+from he.guards.checks import integer, octets
 from he.params import MAX_VECTOR_LENGTH
 
 __all__ = ["KEY_BOUND", "LIMB_BITS", "MAX_CLIENTS", "Layout", "Params"]

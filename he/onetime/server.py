@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from he._checks import check_array, check_client_id, check_type, octets
 from he.crypto.enrolment import Directory
 from he.crypto.streams import uniform_limbs
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError
+from he.guards.checks import check_array, check_client_id, check_type, octets
 from he.onetime.client import public_seed
 from he.onetime.packing import opened
 from he.onetime.params import KEY_BOUND, Params

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from he._checks import octets
 from he.errors import ContextMismatchError, RemoteProtocolError, WireFormatError
+from he.guards.checks import octets
 from he.wire.headers import (
     HEADER,
     MAGIC,

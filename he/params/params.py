@@ -7,8 +7,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
-from he._checks import flag, integer, octets
 from he.errors import CapacityError, UnsafeParametersError, WireFormatError
+from he.guards.checks import flag, integer, octets
 from he.params.capacity import DEGREE, MODULUS, Demand, SlotLayout, choose_layout
 
 __all__ = [

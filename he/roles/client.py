@@ -7,14 +7,14 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
-from he._calls import iterating_leaves_nothing, leaving_nothing
-from he._checks import check_client_id, check_type, flag, integer, is_int64_array, octets
 from he.coding.packing import check_vector, pack
 from he.coding.plaintexts import encode
 from he.coding.words import drop_low_bits, pack_words, restore_low_bits
 from he.crypto.context import EncryptContext, SecretContext
 from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
+from he.guards.calls import iterating_leaves_nothing, leaving_nothing
+from he.guards.checks import check_client_id, check_type, flag, integer, is_int64_array, octets
 from he.params import BLOCK
 from he.rounds import hash_context
 from he.wire import UploadChunk, encode_upload, sign_as_client

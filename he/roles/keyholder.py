@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from he._calls import callers_own, leaving_nothing
-from he._checks import check_type, integer, octets
 from he.coding.packing import clear_padding, unpack
 from he.coding.plaintexts import decode
 from he.coding.residues import bands
@@ -22,6 +20,8 @@ from he.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
+from he.guards.calls import callers_own, leaving_nothing
+from he.guards.checks import check_type, integer, octets
 from he.params import check_length
 from he.params.capacity import DEGREE, WORD_BITS
 from he.rounds import SumResult, hash_context, recorded
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from he.crypto.tags import UploadName
-    from he.journal import Journal
+    from he.guards.journal import Journal
     from he.wire import SumChunk
 
 __all__ = ["KeyHolder"]

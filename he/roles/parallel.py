@@ -9,11 +9,11 @@ from dataclasses import astuple
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from he._calls import callers_own, iterating_leaves_nothing, leaving_nothing
-from he._checks import check_type, integer
 from he.crypto.context import EncryptContext, SecretContext, read_exported
 from he.crypto.tags import UploadName
 from he.errors import LocalProtocolError
+from he.guards.calls import callers_own, iterating_leaves_nothing, leaving_nothing
+from he.guards.checks import check_type, integer
 from he.params import BLOCK, Params
 from he.roles.client import Client, Upload
 from he.secrecy import SecretBytes

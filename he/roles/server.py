@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from he._checks import check_client_id, check_type, octets
 from he.coding.residues import reduce
 from he.coding.words import pack_words, restore_low_bits, unpack_words
 from he.crypto.context import PublicContext
 from he.crypto.enrolment import Directory, Proof
 from he.crypto.tags import UploadName
 from he.errors import CapacityError, LocalProtocolError, RemoteProtocolError, UnsafeParametersError
+from he.guards.checks import check_client_id, check_type, octets
 from he.params import check_length
 from he.params.capacity import DEGREE, MODULUS, WORD_BITS
 from he.rounds import hash_context

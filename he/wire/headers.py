@@ -6,8 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from he._checks import octets
 from he.errors import ContextMismatchError, WireFormatError
+from he.guards.checks import octets
 from he.params import MAX_VECTOR_LENGTH, MODULUS
 
 if TYPE_CHECKING:

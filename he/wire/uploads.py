@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from he._checks import octets
 from he.coding.words import body_bytes, restore_low_bits, unpack_words
 from he.crypto.enrolment import Directory, Proof, Signer
 from he.crypto.tags import UploadName
@@ -16,6 +15,7 @@ from he.errors import (
     RemoteProtocolError,
     WireFormatError,
 )
+from he.guards.checks import octets
 from he.params import BLOCK
 from he.params.capacity import WORD_BITS
 from he.wire.headers import (

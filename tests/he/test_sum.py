@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import he
-from tests.he.edge import WIDTHS, last_of_its_layout, worst_case_is_exact
-from tests.he.rounds import collect, fresh_context, keys, random_vectors, summed, uploads
+from tests.he.support.edge import WIDTHS, last_of_its_layout, worst_case_is_exact
+from tests.he.support.rounds import collect, fresh_context, keys, random_vectors, summed, uploads
 
 SCHEMES = ["ckks", "bfv"]
 

@@ -17,7 +17,7 @@ from he import (
     WireFormatError,
 )
 from he.rounds import hash_context
-from tests.he.rounds import keys, random_vectors, summed
+from tests.he.support.rounds import keys, random_vectors, summed
 
 PUBLIC_KEY = {"n_clients": 3, "max_abs": 1000, "scheme": "bfv", "public_key": True}
 

@@ -11,7 +11,7 @@ import he
 from he.crypto import enrolment
 from he.rounds import hash_context
 from he.wire import open_sum
-from tests.he.rounds import fresh_context, keys, random_vectors
+from tests.he.support.rounds import fresh_context, keys, random_vectors
 
 P = 2**255 - 19
 D = -121665 * pow(121666, -1, P) % P

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from he.crypto.tags import TagKey, UploadName
 from he.params import DEGREE, MODULUS
-from tests.he.rounds import tag_vector
+from tests.he.support.rounds import tag_vector
 
 KEY = TagKey(b"k" * 32, 2)
 NAME = UploadName(b"c" * 32, 7, b"n" * 32, 1000)

@@ -9,7 +9,7 @@ import he
 from he.crypto.context import read_exported
 from he.roles import parallel
 from he.secrecy import SecretBytes
-from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
+from tests.he.support.rounds import collect, fresh_context, keys, random_vectors, uploads
 
 
 @pytest.mark.parametrize("public_key", [False, True])

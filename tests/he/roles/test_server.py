@@ -12,7 +12,7 @@ from he import (
     Server,
     UnsafeParametersError,
 )
-from tests.he.rounds import fresh_context, keys, uploads
+from tests.he.support.rounds import fresh_context, keys, uploads
 
 LONG = 17 * keys(3, 2**25).params.values_per_ciphertext  # two chunks
 

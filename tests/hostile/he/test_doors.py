@@ -9,7 +9,7 @@ import pytest
 
 import he
 from he.crypto import context
-from tests.he.rounds import keys
+from tests.he.support.rounds import keys
 from tests.hostile.mutants import FOUND, without
 from tests.hostile.secagg.inputs.test_doors import Pairs
 
@@ -179,7 +179,7 @@ def test_e7_mutant_without_a_door_fails_with_what_is_beneath(name, check, door, 
     instead = check.rstrip(")").split(", ")[1] if "octets" in check else "None"
     owner = context.SecretContext if name == "claim_opening" else context._Member
     mutant = without(monkeypatch, owner, name, check, instead)
-    monkeypatch.setattr(owner, name, he._calls.leaving_nothing(mutant))
+    monkeypatch.setattr(owner, name, he.guards.calls.leaving_nothing(mutant))
     monkeypatch.setitem(DOORS, "to be signed", SECRET.sign)
     monkeypatch.setitem(DOORS, "opening", SECRET.claim_opening)
     with pytest.raises(FOUND):

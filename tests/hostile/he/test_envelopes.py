@@ -11,7 +11,7 @@ import he
 from he.crypto.context import PublicContext
 from he.rounds import hash_context
 from he.scheme import Ring
-from tests.he.rounds import collect, fresh_context, keys, uploads
+from tests.he.support.rounds import collect, fresh_context, keys, uploads
 
 CONTEXT = b"hostile round"
 SECRET = keys(3, 1000)

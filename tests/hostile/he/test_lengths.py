@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import he
-from tests.he.rounds import fresh_context, keys
+from tests.he.support.rounds import fresh_context, keys
 
 SECRET = keys(10, 1000)
 LENGTH = 5000

@@ -15,7 +15,7 @@ from he.roles import keyholder as keyholder_module
 from he.roles.keyholder import KeyHolder
 from he.rounds import hash_context
 from he.wire import SumChunk, encode_sum, open_sum, open_upload
-from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
+from tests.he.support.rounds import collect, fresh_context, keys, random_vectors, uploads
 
 SCHEMES = ["ckks", "bfv"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import he
-from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
+from tests.he.support.rounds import collect, fresh_context, keys, random_vectors, uploads
 from tests.hostile.mutants import without
 
 

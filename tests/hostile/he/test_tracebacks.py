@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import he
-import he._calls
+import he.guards.calls
 from he.crypto.context import SecretContext
 from he.roles.client import Upload
 from he.secrecy import Secret, SecretBytes
-from tests.he.rounds import collect, fresh_context, keys
+from tests.he.support.rounds import collect, fresh_context, keys
 from tests.hostile.leftovers import Leftovers, passed_on
 from tests.hostile.mutants import FOUND
 
@@ -123,8 +123,8 @@ def test_s20_wherever_a_call_of_he_fails_nothing_is_left(name):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_s20_mutant_of_he_that_keeps_its_frames_is_found(name, monkeypatch):
-    monkeypatch.setattr(he._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(he._calls, "_named", passed_on(he.InternalError))
+    monkeypatch.setattr(he.guards.calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(he.guards.calls, "_named", passed_on(he.InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_a_call_of_he_fails_nothing_is_left(name)
 
@@ -152,7 +152,7 @@ def test_s20_a_hostile_sum_leaves_no_key(monkeypatch):
         return caught.value
 
     assert not left_behind(forged(), secrets_of(SYMMETRIC))
-    monkeypatch.setattr(he._calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(he.guards.calls, "_empty", lambda *_: None)
     assert left_behind(forged(), secrets_of(SYMMETRIC))
 
 

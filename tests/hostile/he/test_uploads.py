@@ -18,7 +18,7 @@ from he.params.capacity import DEGREE, MODULUS
 from he.roles.client import Upload
 from he.rounds import hash_context
 from he.wire import UploadChunk, encode_upload, open_upload
-from tests.he.rounds import keys
+from tests.he.support.rounds import keys
 from tests.hostile.mutants import FOUND, without
 
 SECRET = keys(3, 1000)

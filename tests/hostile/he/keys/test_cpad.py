@@ -18,7 +18,7 @@ from he.params import DEGREE, MODULUS
 from he.rounds import hash_context
 from he.scheme import _scratch_file, _words, the_ring
 from he.wire import open_sum, open_upload
-from tests.he.rounds import collect, fresh_context, keys, random_vectors, uploads
+from tests.he.support.rounds import collect, fresh_context, keys, random_vectors, uploads
 
 N = 8192
 

@@ -21,7 +21,7 @@ from he.params import capacity
 from he.rounds import hash_context
 from he.scheme import Ring
 from tests.contract.sums import IDENTITIES, spec_for
-from tests.he.rounds import fresh_context, keys
+from tests.he.support.rounds import fresh_context, keys
 from tests.hostile.mutants import FOUND, without
 
 VECTOR = np.array([11, -12, 13])

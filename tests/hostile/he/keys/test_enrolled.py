@@ -13,7 +13,7 @@ from he.crypto.tags import UploadName
 from he.params import DEGREE, MODULUS
 from he.rounds import hash_context
 from he.scheme import Ring
-from tests.he.rounds import fresh_context, keys, random_vectors
+from tests.he.support.rounds import fresh_context, keys, random_vectors
 from tests.hostile.mutants import without
 
 SECRET = keys(4, 1000, public_key=True)

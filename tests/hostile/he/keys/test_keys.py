@@ -12,7 +12,7 @@ from he.coding.words import restore_low_bits, unpack_words
 from he.crypto.context import PublicContext
 from he.rounds import hash_context
 from he.scheme import Ring
-from tests.he.rounds import collect, fresh_context, keys, tag_vector, uploads
+from tests.he.support.rounds import collect, fresh_context, keys, tag_vector, uploads
 
 SCHEMES = ["ckks", "bfv"]
 

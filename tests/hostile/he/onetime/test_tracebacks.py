@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import he
-import he._calls
+import he.guards.calls
 from he.onetime import Encryptor, Params
 from he.onetime import client as client_module
 from he.secrecy import Secret
@@ -46,7 +46,7 @@ def test_s20_wherever_an_encryption_fails_nothing_is_left(monkeypatch):
 
 
 def test_s20_mutant_that_keeps_its_frames_is_found(monkeypatch):
-    monkeypatch.setattr(he._calls, "_empty", lambda *_: None)
-    monkeypatch.setattr(he._calls, "_named", passed_on(he.InternalError))
+    monkeypatch.setattr(he.guards.calls, "_empty", lambda *_: None)
+    monkeypatch.setattr(he.guards.calls, "_named", passed_on(he.InternalError))
     with pytest.raises(FOUND):
         test_s20_wherever_an_encryption_fails_nothing_is_left(monkeypatch)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import he
-from tests.he.rounds import collect, fresh_context, keys, random_vectors
+from tests.he.support.rounds import collect, fresh_context, keys, random_vectors
 
 
 def encrypt_here(params, key, client_id, context, vector):

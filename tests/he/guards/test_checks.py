@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import he
-from he._checks import flag, integer, octets
-from tests.he.rounds import keys
+from he.guards.checks import flag, integer, octets
+from tests.he.support.rounds import keys
 
 SYMMETRIC = keys(3, 1000)
 PUBLIC_KEY = keys(3, 1000, public_key=True)

@@ -1,6 +1,6 @@
 """The worst case at the edge of capacity: one ciphertext n times, n the most that its layout allows.
 
-`python -m tests.he.edge` runs a million coordinates for each scheme and width, in under a minute.
+`python -m tests.he.support.edge` runs a million coordinates for each scheme and width, in under a minute.
 """
 
 import sys
