@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dp.accounting import Accountant, Bracket, PrivacyCurve, gaussian_delta, gaussian_epsilon
-    from dp.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
-    from dp.calibration import calibrate_noise_multiplier
-    from dp.clipping import l2_clip, l2_norm
+    from dp.accounting.calibration import calibrate_noise_multiplier
+    from dp.clipping.adaptive import AdaptiveClipper, bit_weight, update_noise_multiplier
+    from dp.clipping.clipping import l2_clip, l2_norm
     from dp.errors import (
         BudgetExhaustedError,
         DpError,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Accountant": "accounting",
-    "AdaptiveClipper": "adaptive",
+    "AdaptiveClipper": "clipping.adaptive",
     "Bracket": "accounting",
     "BudgetExhaustedError": "errors",
     "Charge": "ledgers.ledger",
@@ -84,18 +84,18 @@ _HOME = {
     "TruncatedPoissonSampling": "events",
     "UnassignedCompositionError": "errors",
     "UnsupportedEventError": "errors",
-    "bit_weight": "adaptive",
-    "calibrate_noise_multiplier": "calibration",
+    "bit_weight": "clipping.adaptive",
+    "calibrate_noise_multiplier": "accounting.calibration",
     "gaussian_delta": "accounting",
     "gaussian_epsilon": "accounting",
-    "l2_clip": "clipping",
-    "l2_norm": "clipping",
+    "l2_clip": "clipping.clipping",
+    "l2_norm": "clipping.clipping",
     "random_uniform": "noise",
     "register_event": "ledgers.records",
     "sample_discrete_gaussian": "noise",
     "sample_rounded_gaussian": "noise",
     "sample_skellam": "noise",
-    "update_noise_multiplier": "adaptive",
+    "update_noise_multiplier": "clipping.adaptive",
 }
 
 __all__ = [

@@ -197,7 +197,7 @@ def test_the_code_version_covers_results_and_not_their_presentation(monkeypatch)
     results = {"federation/federation.py", "privacy/noise.py", "config/build.py"}
     pages = {"cli/app.py", "reports/figures.py", "studies/runner.py", "runs/run.py"}
     assert {f"fedavg/{path}" for path in results} <= set(seen)
-    assert any(path.endswith("dp/calibration.py") for path in seen)
+    assert any(path.endswith("dp/accounting/calibration.py") for path in seen)
     assert {f"fedavg/{path}" for path in pages}.isdisjoint(seen)
 
 

@@ -179,7 +179,7 @@ def test_e7_mutant_without_the_door_reads_what_the_mask_hides(monkeypatch):
     monkeypatch.setattr(
         Checks, "plain_array", lambda _self, _name, value, _kinds="fiu": np.asarray(value)
     )
-    monkeypatch.setattr("dp.clipping.plain_array", lambda _name, value: np.asarray(value))
+    monkeypatch.setattr("dp.clipping.clipping.plain_array", lambda _name, value: np.asarray(value))
     assert l2_norm(HIDDEN) > 1e9
 
 

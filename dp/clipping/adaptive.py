@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dp.checks import assign, at_least, finite, positive, proper_fraction
-from dp.clipping import l2_norm
+from dp.clipping.clipping import l2_norm
 from dp.errors import InvalidParameterError
 
 if TYPE_CHECKING:
