@@ -24,7 +24,7 @@ from he.rounds import hash_context
 from he.wire import open_upload
 from secagg import SecAggError
 from secagg.crypto import ring
-from tests.contract.sums import IDENTITIES, secure_sum, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.hostile.mutants import without
 
 N, LENGTH, BOUND = 5, 4000, 1000

@@ -30,10 +30,10 @@ from fedavg.sums.interface import KEY_HOLDER, SumSpec
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.plain import InsecurePlain
 from fedavg.training.sensitivity import client_scores, label_sensitivity
-from tests.contract.sums import IDENTITIES, secure_sum, spec_for
-from tests.contract.test_secure_sums import REFUSALS, vectors_of
 from tests.e2e.scanner import contains_vector
 from tests.e2e.small import LENGTH, MODEL, clients, federation, plan
+from tests.fedavg.contract.sums import IDENTITIES, secure_sum, spec_for
+from tests.fedavg.contract.test_secure_sums import REFUSALS, vectors_of
 
 RATES = {"dropout_rate": 0.33, "corrupt_rate": 0.0}
 RESTS = {"secagg": SecAgg(**RATES), "plain": InsecurePlain(0.34)}

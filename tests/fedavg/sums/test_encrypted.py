@@ -15,7 +15,7 @@ from fedavg.sums.interface import KEY_HOLDER
 from fedavg.sums.masked import SecAgg
 from fedavg.sums.once import sum_once
 from fedavg.sums.sides.he_keys import HeMaterial
-from tests.contract.sums import IDENTITIES, secure_sum, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, secure_sum, spec_for
 
 N, LENGTH, BOUND = 6, 3000, 1000
 BACKENDS = {

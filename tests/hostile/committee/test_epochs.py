@@ -16,7 +16,7 @@ from secagg.committee import SealingKey
 from secagg.committee.sealing import associated, share_key
 from secagg.committee.wire.codec import decode
 from secagg.crypto.sealed import open_sealed
-from tests.contract.sums import IDENTITIES, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, spec_for
 from tests.hostile.mutants import FOUND, without
 
 SUMS = OneShot(committee=4, corrupt_members=0, absent_members=1, epoch_rounds=2)

@@ -31,7 +31,7 @@ from benchmarks.secagg.flower import play
 from fedavg import FixedPoint, OneShot, SecAgg
 from fedavg.adapters.exchange import MeanServer, Node, Record, Terms, enrol_here
 from fedavg.adapters.flower import SecureGrid
-from tests.interop.flower.loopback import LoopbackGrid, client_app
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from fedavg.adapters.exchange import Node, enrol_here
 from fedavg.adapters.exchange.messages import Reply, read_reply
 from fedavg.adapters.flower import SecureGrid, records
 from tests.hostile.mutants import FOUND, without
-from tests.interop.flower.loopback import LoopbackGrid, client_app, stage_of
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app, stage_of
 from tests.interop.flower.test_strategies import fit, record, score, terms
 
 _NODES = 6

@@ -30,7 +30,7 @@ from fedavg.adapters.flower import NodeSilentError, SecureGrid, records, secure_
 from fedavg.adapters.flower import mod as mod_module
 from fedavg.errors import ConfigError
 from tests.hostile.mutants import FOUND, without
-from tests.interop.flower.loopback import LoopbackGrid, client_app
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app
 from tests.interop.flower.test_strategies import _NODES, fit, folder, record  # noqa: F401
 
 VICTIM, STAGE = 3, "contribute"

@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 from fedavg.adapters.exchange import Agreement, RefusedRequestError, enrol_here
 from fedavg.adapters.flower import NodeSilentError, SecureGrid, records, secure_mod
 from fedavg.adapters.flower.mod import FOLDER_KEY
-from tests.interop.flower.loopback import LoopbackGrid, client_app
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app
 from tests.interop.flower.test_strategies import (
     _NODES,
     fit,

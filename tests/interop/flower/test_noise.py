@@ -18,7 +18,7 @@ from fedavg import DistributedGaussian, FixedPoint, OneShot
 from fedavg.adapters.exchange import Record, Terms, enrol_here
 from fedavg.adapters.flower import SecureGrid
 from fedavg.errors import ConfigError
-from tests.interop.flower.loopback import LoopbackGrid, client_app
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app
 from tests.interop.flower.test_strategies import record
 
 NODES = 6

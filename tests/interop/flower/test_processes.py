@@ -19,9 +19,9 @@ if importlib.util.find_spec("flwr") is None:
     pytest.skip("Flower is in the peers' environment only", allow_module_level=True)
 
 from fedavg.adapters.exchange.vectors.coordinates import Coordinates
-from tests.interop.flower.deployment import STAGES, Deployment, Killer
-from tests.interop.flower.guard import Guard
-from tests.interop.flower.simulated import SUMS, fit, model, terms
+from tests.interop.flower.support.deployment import STAGES, Deployment, Killer
+from tests.interop.flower.support.guard import Guard
+from tests.interop.flower.support.simulated import SUMS, fit, model, terms
 
 _ROOT = Path(__file__).resolve().parents[3]
 _ENVIRONMENT = {
@@ -37,7 +37,14 @@ _UNSENT = ("contribute", "advertise_keys", "share_keys", "check_shares", "masked
 
 @pytest.mark.parametrize("chosen", SUMS)
 def test_the_simulation_gives_our_own_sum_to_the_bit(chosen):
-    command = (sys.executable, "-m", "tests.interop.flower.simulated", "secure", "--sum", chosen)
+    command = (
+        sys.executable,
+        "-m",
+        "tests.interop.flower.support.simulated",
+        "secure",
+        "--sum",
+        chosen,
+    )
     done = subprocess.run(
         [*command, "--nodes", "6", "--rounds", "1", "--parameters", "64"],
         env=_ENVIRONMENT,

@@ -18,7 +18,7 @@ from fedavg.adapters.flower import SecureGrid
 from fedavg.adapters.flower import rounds as rounds_module
 from fedavg.errors import ConfigError
 from tests.hostile.mutants import FOUND, without
-from tests.interop.flower.loopback import LoopbackGrid, client_app
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app
 from tests.interop.flower.test_noise import folder as noisy_folder  # noqa: F401
 from tests.interop.flower.test_strategies import _NODES, fit, numbers, record, score, secure, terms
 

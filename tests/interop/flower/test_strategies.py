@@ -34,7 +34,7 @@ from fedavg.adapters.exchange import Record, Terms, enrol_here
 from fedavg.adapters.exchange.vectors.coordinates import Coordinates
 from fedavg.adapters.flower import SecureGrid, records
 from fedavg.errors import CohortSizeError, LocalProtocolError, PlanError
-from tests.interop.flower.loopback import LoopbackGrid, client_app
+from tests.interop.flower.support.loopback import LoopbackGrid, client_app
 
 _NODES = 6
 _RANGE = 4.0

@@ -19,7 +19,7 @@ from he.onetime import Encryptor
 from secagg.committee import CommitteePhase, Contributor
 from secagg.committee.wire.codec import decode, encode
 from secagg.committee.wire.messages import Contribution, Head
-from tests.contract.sums import IDENTITIES, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, spec_for
 from tests.hostile.mutants import FOUND, without
 
 SUMS = OneShot(

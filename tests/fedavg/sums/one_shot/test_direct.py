@@ -13,7 +13,7 @@ from fedavg.sums.one_shot import OneShot, direct
 from fedavg.sums.one_shot.committee import CommitteeKeys
 from he import onetime
 from secagg import WireFormatError
-from tests.contract.sums import spec_for
+from tests.fedavg.contract.sums import spec_for
 from tests.fedavg.sums.one_shot.test_committee import SUMS, Play, vectors_of
 from tests.hostile.mutants import FOUND, without
 

@@ -17,7 +17,7 @@ from fedavg.sums.one_shot import masked as module
 from he import onetime
 from he.onetime.wire import encode_chunk, limbs_of, open_chunk
 from he.rounds import hash_context
-from tests.contract.sums import IDENTITIES, secure_sum, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, secure_sum, spec_for
 from tests.hostile.mutants import FOUND, without
 
 SUMS = OneShot(dropout_rate=0.34, corrupt_rate=0.0, keys="secagg")

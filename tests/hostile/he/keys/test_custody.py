@@ -20,7 +20,7 @@ from he.crypto.context import EncryptContext, read_exported
 from he.params import capacity
 from he.rounds import hash_context
 from he.scheme import Ring
-from tests.contract.sums import IDENTITIES, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, spec_for
 from tests.he.support.rounds import fresh_context, keys
 from tests.hostile.mutants import FOUND, without
 

@@ -17,7 +17,7 @@ from he.onetime import client as encryption
 from he.onetime import packing
 from he.onetime import server as opening
 from secagg.committee import Contributor
-from tests.contract.sums import IDENTITIES, spec_for
+from tests.fedavg.contract.sums import IDENTITIES, spec_for
 from tests.hostile.mutants import FOUND, without
 
 SUMS = OneShot(committee=6, corrupt_members=1, absent_members=1, dropout_rate=0.0)

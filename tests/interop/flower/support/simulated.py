@@ -1,6 +1,6 @@
 """Runs in Flower's own simulation, with plain and secure means: what a round costs.
 
-Run, with PYTHONPATH at the root of the repository: python -m tests.interop.flower.simulated secure
+Run, with PYTHONPATH at the root of the repository: python -m tests.interop.flower.support.simulated secure
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from flwr.simulation import run_simulation
 from fedavg import FixedPoint, OneShot, SecAgg
 from fedavg.adapters.exchange import Record, Terms, enrol_here
 from fedavg.adapters.flower import SecureGrid
-from tests.interop.flower.loopback import client_app
+from tests.interop.flower.support.loopback import client_app
 
 SUMS = {
     "one-shot": lambda nodes: OneShot(

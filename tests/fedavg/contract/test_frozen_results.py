@@ -16,7 +16,7 @@ import he.onetime
 import secagg
 from fedavg.sums.sides.opening import OpenedSum
 from secagg.committee import CommitteeParams, CommitteeResult, simulate_committee
-from tests.contract.sums import BACKENDS, secure_sum, spec_for
+from tests.fedavg.contract.sums import BACKENDS, secure_sum, spec_for
 
 INPUTS = {i: np.array([i, -i, 5]) for i in range(4)}
 TOTAL = [6, -6, 20]

@@ -1,6 +1,6 @@
 """A SuperLink and SuperNodes as real processes on this machine, and a run of an app on them.
 
-As a program it prints what happens: python -m tests.interop.flower.deployment --help
+As a program it prints what happens: python -m tests.interop.flower.support.deployment --help
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from fedavg.adapters.exchange import Record, Terms, enrol_here
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.interop.flower.guard import Guard
+    from tests.interop.flower.support.guard import Guard
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 APP = ROOT / "examples" / "flower"
 BIN = Path(sys.executable).parent
 _ENCODING = FixedPoint(2.0, 20, rounding="nearest")
@@ -120,7 +120,7 @@ class Deployment:
     def _start_all(self) -> None:
         enrol_here(self.folder / "keys", self.nodes, self._terms)
         link = self._port[0]
-        signing = (sys.executable, "-m", "tests.interop.flower.guard")
+        signing = (sys.executable, "-m", "tests.interop.flower.support.guard")
         command = signing if self._guard and self._guard.signed else (BIN / "flower-superlink",)
         options = self._guard.link if self._guard else ("--insecure",)
         here = ("--host", "127.0.0.1", "--port", link)
@@ -312,7 +312,7 @@ def main() -> None:
     told(f"logs of node 0 and the others: {folder}")
     guard = None
     if given.guarded:
-        from tests.interop.flower.guard import Guard
+        from tests.interop.flower.support.guard import Guard
 
         guard = Guard.made(folder / "guard", given.nodes, signed=given.guarded == "signed")
     how = {"plain": given.plain, "chosen": given.sum, "guard": guard}

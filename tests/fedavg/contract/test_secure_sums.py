@@ -12,7 +12,7 @@ from fedavg.sums.interface import centred
 from fedavg.sums.masked import SecAgg
 from he import HeError
 from secagg import SecAggError, UnsafeParametersError
-from tests.contract.sums import BACKENDS, secure_sum, spec_for
+from tests.fedavg.contract.sums import BACKENDS, secure_sum, spec_for
 
 REFUSALS = (FedAvgError, SecAggError, HeError)
 LENGTHS = [1, 2, 3, 255, 256, 257, 4095, 4097, 8193]
