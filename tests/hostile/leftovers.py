@@ -35,7 +35,7 @@ class Leftovers:
     def __init__(self, package, root, holders, theirs=()):
         self.theirs = tuple(theirs)
         self.folder = Path(package.__file__).parent
-        self.door = str(self.folder / "_calls.py")
+        self.door = str(self.folder / "guards" / "calls.py")
         self.root, self.holders = root, holders
 
     def own(self, error):

@@ -31,9 +31,9 @@ ELSEWHERE = {
 _RAY = "needs Ray, with which tests/interop/ray trains and sweeps in another environment"
 _LONG = "trains a network for minutes; the same settings run smaller in "
 NOT_RUN = {
-    "run examples/text/char_lstm.toml --out runs/text": _LONG + "test_text_run.py",
-    "run examples/transfer/pretrain.toml --out runs/base": _LONG + "test_transfer_run.py",
-    "run examples/transfer/transfer.toml --out runs/transferred": _LONG + "test_transfer_run.py",
+    "run examples/text/char_lstm.toml --out runs/text": _LONG + "runs/test_text.py",
+    "run examples/transfer/pretrain.toml --out runs/base": _LONG + "runs/test_transfer.py",
+    "run examples/transfer/transfer.toml --out runs/transferred": _LONG + "runs/test_transfer.py",
     "run": "the readme's test runs it with two values of epsilon",
     "run --epsilon 2 --rounds 30": "the readme's test runs it with two values of epsilon",
     "run --secure-sum bfv --noise skellam": "encrypts for minutes on a busy machine",

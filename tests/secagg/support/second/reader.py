@@ -1,7 +1,7 @@
 """A session read a second time, from docs/protocol.md alone: whole numbers, one coordinate at a time.
 
 It knows the clients' secrets, so it checks both what clients made and what a server makes of it.  The
-wire format is in second_wire.py and the parameters in second_params.py beside it.
+wire format is in wire.py and the parameters in params.py beside it.
 """
 
 from __future__ import annotations
