@@ -112,7 +112,7 @@ def _times(bench: Bench, played: Mapping[str, Played], name: str) -> None:
         "opening, its rounding to float32 and a client's reading of that; where clients "
         "hold the key and each opens, the same opening",
     }
-    bars = {"client": (8, 15), "server": (11, 20), "opening": (3, 6)}
+    bars = {"client": (8, 15), "server": (11, 20), "opening": (4.5, 6)}
     whats = {
         "client": f"client sends, {name}",
         "server": f"server for each client, {name}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.secagg import committee, growth, large, paper, primitives, rounds
+from benchmarks.secagg import committee, growth, large, paper, primitives, rounds, whole
 
 if TYPE_CHECKING:
     from benchmarks.kit.bench import Bench
@@ -17,6 +17,7 @@ def run(bench: Bench) -> None:
     peer = bench.peer("flwr") is not None
     primitives.run(bench, peer=peer)
     rounds.run(bench, peer=peer)
+    whole.run(bench)
     large.run(bench)
     committee.run(bench)
     growth.run(bench)

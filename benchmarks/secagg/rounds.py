@@ -38,8 +38,8 @@ def run(bench: Bench, *, peer: bool) -> None:
     theirs = _floats(bench, complete, length)
     about = _about(complete)
     bench.add(
-        _client("client_complete", f"client, {name}", complete, theirs, bench.bar(15, 25), about),
-        _server("server_complete", f"server, {name}", complete, bench.bar(70, 150), about),
+        _client("client_complete", f"client, {name}", complete, theirs, bench.bar(18, 25), about),
+        _server("server_complete", f"server, {name}", complete, bench.bar(130, 170), about),
         _upload(bench, complete, length),
     )
     complete = None  # its messages are large
@@ -47,7 +47,7 @@ def run(bench: Bench, *, peer: bool) -> None:
     name = f"n={n}, {sparse} neighbours, 10 % drop, d={length:,}"
     about = _about(neighbours)
     bench.add(
-        _client("client_sparse", f"client, {name}", neighbours, theirs, bench.bar(6, 12), about),
+        _client("client_sparse", f"client, {name}", neighbours, theirs, bench.bar(6.5, 12), about),
         _server("server_sparse", f"server, {name}", neighbours, None, about),
         _download(neighbours, sparse),
     )

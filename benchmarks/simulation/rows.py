@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.kit.bench import Bench
+    from benchmarks.kit.measure import Bar
     from benchmarks.simulation.contest import Result
 
 __all__ = [
@@ -30,6 +31,9 @@ __all__ = [
 
 PEERS = {"flower": ("flwr", "Flower"), "pfl": ("pfl", "pfl")}
 _OURS, _MODULE = "ours", "ours, any module"
+_WALL = {"plain": (4.5, 6), "flower": (5, 7), "pfl": (4.5, 8)}
+_CPU = {"plain": (3.5, 4.5), "flower": (4.5, 6), "pfl": (3, 4)}
+_MODULE_CPU = {"flower": (2, 2.5), "pfl": (1.3, 1.6)}
 _ROUNDS = {"ours": 8, "plain": 2, "flower": 2, "pfl": 2}
 
 
@@ -61,12 +65,15 @@ def rounds(bench: Bench, task: Task, others: tuple[str, ...]) -> None:
     found = _compete(bench, "2NN", tasks, turns)
     bench.add(table("rounds", "2NN, plain SGD, 10 of 100 clients a round", found))
     for name in ("plain", *others):
-        bar = None if name == "plain" else bench.bar(4.5, 8)
-        _speed(bench, f"2nn_{name}", f"2NN ÷ {_title(name)}", found[_OURS], found[name], bar)
+        what = f"2NN ÷ {_title(name)}"
+        wall, cpu = bench.bar(*_WALL[name]), bench.bar(*_CPU[name])
+        _speed(bench, f"2nn_{name}", what, found[_OURS], found[name], wall)
+        _cpu(bench, f"2nn_{name}_cpu", what, found[_OURS], found[name], cpu)
     for name in others:
-        bar = bench.bar(1.8, 2.5)
         what = f"any module ÷ {_title(name)}"
-        _speed(bench, f"module_{name}", what, found[_MODULE], found[name], bar)
+        wall, cpu = bench.bar(1.8, 2.5), bench.bar(*_MODULE_CPU[name])
+        _speed(bench, f"module_{name}", what, found[_MODULE], found[name], wall)
+        _cpu(bench, f"module_{name}_cpu", what, found[_MODULE], found[name], cpu)
     _memory(bench, found)
     private = {
         key: (name, replace(own, protection="central-dp")) for key, (name, own) in tasks.items()
@@ -83,7 +90,9 @@ def _title(name: str) -> str:
     return PEERS[name][1] if name in PEERS else "plain loop"
 
 
-def _speed(bench: Bench, key: str, name: str, ours: Result, theirs: Result, bar: object) -> None:
+def _speed(
+    bench: Bench, key: str, name: str, ours: Result, theirs: Result, bar: Bar | None
+) -> None:
     bench.add(
         Measure(
             key,
@@ -91,11 +100,16 @@ def _speed(bench: Bench, key: str, name: str, ours: Result, theirs: Result, bar:
             "s a round",
             ours.wall_timing,
             theirs.wall_timing,
-            bar=bar,  # type: ignore[arg-type]
+            bar=bar,
             note=f"CPU of all processes {ours.cpu_timing.median:.3g} s and "
             f"{theirs.cpu_timing.median:.3g} s a round",
         )
     )
+
+
+def _cpu(bench: Bench, key: str, name: str, ours: Result, theirs: Result, bar: Bar | None) -> None:
+    own, other = ours.cpu_timing, theirs.cpu_timing
+    bench.add(Measure(key, f"{name}, CPU of all processes", "s a round", own, other, bar=bar))
 
 
 def _memory(bench: Bench, found: Mapping[str, Result]) -> None:
