@@ -44,7 +44,9 @@ def _thousand(bench: Bench) -> None:
             seconds.append(replay(recording).seconds)
             tick()
     unpacking = _unpacking(bench, recording) * (n - silent)
-    masks = bare_cipher(bench, recording.masks * length * ring_dtype(params.ring_bits).itemsize)
+    masks = bare_cipher(
+        bench, recording.masks * length * np.dtype(ring_dtype(params.ring_bits)).itemsize
+    )
     rest = Timing.of([taken - unpacking for taken in seconds])
     traced = replay(recording, trace=True)
     about = (

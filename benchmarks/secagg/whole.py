@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from benchmarks.kit.measure import Measure
 from benchmarks.secagg.primitives import bare_cipher
 from benchmarks.secagg.session import like_for_like, vector
@@ -26,7 +28,7 @@ def run(bench: Bench) -> None:
         "a whole session", {"ours": lambda: simulate(inputs, params)}, rounds=9
     )["ours"]
     masks = n * (degree + 1) + n  # each client's, and the self-masks, which the server removes
-    cipher = bare_cipher(bench, masks * length * ring_dtype(params.ring_bits).itemsize)
+    cipher = bare_cipher(bench, masks * length * np.dtype(ring_dtype(params.ring_bits)).itemsize)
     bench.add(
         Measure(
             "session",

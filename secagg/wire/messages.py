@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secagg.crypto.keys import digest
+from secagg.crypto.keys import digest, vector_digest
 from secagg.crypto.sealed import TAG_SIZE
 from secagg.crypto.shamir import SHARE_SIZE
 from secagg.wire.records import column, joined
@@ -181,7 +181,9 @@ class MaskedInput:
         """The content that the signature covers; with the vector, so that it is provably the sender's."""
         client, length = self.client_id.to_bytes(4, "little"), self.length.to_bytes(4, "little")
         shape = length + self.bits.to_bytes(1, "little")
-        return digest(b"masked vector", session, partner_root, client, shape, self.packed)
+        return digest(
+            b"masked vector", session, partner_root, client, shape, vector_digest(self.packed)
+        )
 
 
 @dataclass(frozen=True, slots=True)

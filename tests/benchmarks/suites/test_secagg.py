@@ -225,7 +225,10 @@ def test_our_side_alone_reports_every_section(
         "client_sparse",
         "server_sparse",
         "download",
+        "session",
         "server_1000",
+        "server_1000_cipher",
+        "unpacking_1000",
         "memory_1000",
         "client_1000",
         "committee_client",
@@ -235,7 +238,14 @@ def test_our_side_alone_reports_every_section(
         "cores_masks",
         "cores_unmask",
     }
-    assert set(told["ratios"]) == {"mask_share", "committee_opening", "cores_masks", "cores_unmask"}
+    assert set(told["ratios"]) == {
+        "mask_share",
+        "session",
+        "server_1000_cipher",
+        "committee_opening",
+        "cores_masks",
+        "cores_unmask",
+    }
     assert told["ours"]["upload"] > 20  # bits a parameter, and at this size mostly shares
     results = json.loads((tmp_path / "secagg.json").read_text(encoding="utf-8"))
     assert {curve["key"] for curve in results["curves"]} == {"cost_by_n", "cost_by_d"}

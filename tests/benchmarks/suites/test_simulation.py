@@ -142,7 +142,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Task]]:
         return {
             title: Result(
                 wall=[0.1 if name == "ours" else 0.3] * turns,
-                cpu=[0.2] * turns,
+                cpu=[0.2 if name == "ours" else 0.6] * turns,
                 proportional_mib=500.0 if name == "ours" else 1000.0,
                 resident_mib=900.0 if name == "ours" else 2000.0,
                 accuracy=0.9,
@@ -169,10 +169,17 @@ def test_the_suite_with_both_peers(
     asked = ["--data", str(data), "--workers", "2", "--check", "--out", str(tmp_path)]
     assert own.main(asked) == 1  # three times is not enough
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    for key in ("2nn_flower", "2nn_pfl", "dp_flower", "dp_pfl"):
+    for key in ("2nn_flower", "2nn_flower_cpu", "2nn_pfl", "dp_flower", "dp_pfl"):
         assert told["ratios"][key] == 3
         assert key in told["missed"]
-    for key in ("module_flower", "cnn_flower", "start_flower", "start_pfl"):
+    for key in (
+        "2nn_pfl_cpu",
+        "module_pfl_cpu",
+        "module_flower",
+        "cnn_flower",
+        "start_flower",
+        "start_pfl",
+    ):
         assert told["ratios"][key] >= 3
         assert key not in told["missed"]
     assert told["ratios"]["memory"] == 0.5
@@ -192,7 +199,7 @@ def test_the_suite_without_peers(
     monkeypatch.setattr("benchmarks.kit.images.write_synthetic", lambda *_: None)
     assert own.main(["--out", str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert set(told["ratios"]) == {"2nn_plain", "secagg", "secagg_skellam"}
+    assert set(told["ratios"]) == {"2nn_plain", "2nn_plain_cpu", "secagg", "secagg_skellam"}
     assert set(told["unmeasured"]) == {"memory"}
 
 

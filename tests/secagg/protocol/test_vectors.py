@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from secagg import Identity
-from secagg.crypto.keys import AgreementKey, Directory, acceptable_agreement_key, hkdf
+from secagg.crypto.keys import (
+    AgreementKey,
+    Directory,
+    acceptable_agreement_key,
+    hkdf,
+    vector_digest,
+)
 from secagg.crypto.masks import add_masks
 from secagg.crypto.sealed import open_sealed, seal
 from secagg.crypto.streams import from_counter
@@ -19,6 +25,13 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "secagg-primitives
 
 def cases(name):
     return [{k: bytes.fromhex(v) for k, v in case.items()} for case in VECTORS[name]["cases"]]
+
+
+@pytest.mark.parametrize("case", cases("blake3"))
+def test_blake3(case):
+    data = bytes(i % 251 for i in range(int.from_bytes(case["length"])))
+    assert vector_digest(data) == case["digest"]
+    assert vector_digest(memoryview(data)) == case["digest"]
 
 
 @pytest.mark.parametrize("case", cases("x25519"))

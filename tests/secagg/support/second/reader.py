@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from blake3 import blake3
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -264,7 +265,7 @@ class Reader:
         fields = self.answers["masked_input"][client]
         shape = u32(len(fields["vector"])) + bytes([fields["bits"]])
         about = (self.session, self.partner_root, u32(client), shape)
-        return d(b"masked vector", *about, words(fields))
+        return d(b"masked vector", *about, blake3(words(fields)).digest())
 
     def check_inputs(self):
         """Each masked vector is the input and its masks, made again from the injected secrets."""
