@@ -142,7 +142,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Task]]:
         return {
             title: Result(
                 wall=[0.1 if name == "ours" else 0.3] * turns,
-                cpu=[0.2 if name == "ours" else 0.6] * turns,
+                cpu=[0.25 if name == "ours" else 0.75] * turns,
                 proportional_mib=500.0 if name == "ours" else 1000.0,
                 resident_mib=900.0 if name == "ours" else 2000.0,
                 accuracy=0.9,
