@@ -129,7 +129,7 @@ def _memory(bench: Bench, found: Mapping[str, Result]) -> None:
 def table(key: str, title: str, found: Mapping[str, Result]) -> Table:
     """All figures of one contest."""
     columns = ("contestant", "wall s a round", "CPU s a round", "peak MiB", "accuracy")
-    lines = [
+    lines: list[tuple[object, ...]] = [
         (
             name,
             result.wall_timing.median,
