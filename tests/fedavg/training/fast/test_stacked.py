@@ -7,7 +7,6 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +28,7 @@ from fedavg.training.fast import stacked
 from fedavg.training.fast.stacked import StackedPath
 from fedavg.training.job import TrainingJob
 from fedavg.training.loop import local_update, local_updates, stackable, train_by_autograd
+from tests.arch.tree import ROOT
 from tests.e2e.small import MODEL, SUMS, clients, plan
 from tests.fedavg.support.float64 import assert_same_formula, doubled, in_float64
 
@@ -140,7 +140,7 @@ def test_so_it_is_on_an_old_processor() -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import {name} as test; test()"],
         env=os.environ | old,
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
