@@ -104,7 +104,7 @@ def _machine(told: dict[str, Any]) -> str:
     versions = {**machine["packages"], **told["peers"]}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"Size {told['size']}; {_cores(machine['cores'])}, {machine['system']}, Python "
+        f"Size {told['size']}; {_cores(machine['cores'])} of {machine['cpu']}, {machine['system']}, Python "
         f"{machine['python']}, load {machine['load'][0]:g} at the start{'; ' if listed else ''}{listed}."
     )
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 __all__ = ["facts"]
 
+_WIDE = ("avx2", "avx512f", "vaes", "vpclmulqdq", "sha_ni")
+"""What decides the speed of masks, hashes and matrix products, where /proc/cpuinfo tells it."""
 _PACKAGES = ("numpy", "scipy", "cryptography", "tenseal", "torch", "msgspec")
 
 
@@ -33,13 +35,18 @@ def facts() -> dict[str, object]:
     }
 
 
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _cpu_model(info: Path = Path("/proc/cpuinfo")) -> str:
+    """Name, family and model, and the wide instructions: a name alone may stand for several generations."""
+    if not info.is_file():
+        return platform.processor() or platform.machine()
+    first, _, _ = info.read_text(encoding="utf-8").partition("\n\n")
+    pairs = [line.partition(":") for line in first.splitlines()]
+    told = {key.strip(): value.strip() for key, _, value in pairs}
+    name = told.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" not in told:
+        return name
+    wide = [flag for flag in _WIDE if flag in told.get("flags", "").split()]
+    return f"{name} (family {told['cpu family']}, model {told.get('model')}; {', '.join(wide)})"
 
 
 def _versions() -> dict[str, str]:
