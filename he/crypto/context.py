@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from he.crypto.digests import long_digest
 from he.crypto.rlwe import Decryptor, PublicKeyEncryptor, SymmetricEncryptor
 from he.crypto.tags import TagKey
 from he.errors import (
@@ -346,8 +347,8 @@ def read_exported(params: Params, data: bytes) -> SecretContext | EncryptContext
 
 
 def _digest(message: bytes) -> bytes:
-    """The bytes that are signed: a hash, since Ed25519 reads its message twice, at half SHA-256's speed."""
-    return hashlib.sha256(b"he upload chunk" + message).digest()
+    """The bytes that are signed: a hash, since Ed25519 reads its message twice, and slowly."""
+    return long_digest(b"he upload chunk", message)
 
 
 def _derive(material: bytes, params: Params, label: bytes) -> bytes:

@@ -99,7 +99,7 @@ class Proof:
     """Proof for a key holder that a client signed an upload, without the upload itself.
 
     Args:
-        body: SHA-256 of the first chunk's tags and ciphertexts.
+        body: BLAKE3 of the first chunk's tags and ciphertexts.
         signature: the client's signature over that chunk.
     """
 

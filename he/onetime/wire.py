@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from he.crypto.digests import long_digest
 from he.errors import ContextMismatchError, RemoteProtocolError, WireFormatError
 from he.guards.checks import octets
 from he.wire.headers import (
@@ -50,7 +51,7 @@ class OpenedChunk:
 
     Args:
         index: index of the chunk.
-        digest: SHA-256 of the message without its signature.
+        digest: BLAKE3 of the message without its signature.
         planes: one memory for each polynomial: the planes of its limbs, the lowest first.
     """
 
@@ -85,7 +86,7 @@ def encode_chunk(
         for limb, form in zip(limbs, _forms(params.layout), strict=True)
     ]
     message = b"".join((head, _SENDER.pack(client_id), *planes))
-    digest = hashlib.sha256(message).digest()
+    digest = long_digest(message)
     if signer is not None:
         message += signature_by(signer, _statement(digest))
     return message, digest
@@ -112,7 +113,7 @@ def open_chunk(
     (client_id,) = cast("tuple[int]", _SENDER.unpack_from(data, HEADER.size))
     if client_id != sender:
         raise RemoteProtocolError(f"client {sender} sent a chunk of client {client_id}")
-    digest = hashlib.sha256(memoryview(data)[:end]).digest()
+    digest = long_digest(memoryview(data)[:end])
     if enrolled is not None:
         enrolled.verify(sender, _statement(digest), data[end:])
     _check_header(header, params, context)

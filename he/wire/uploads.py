@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from he.coding.words import body_bytes, restore_low_bits, unpack_words
+from he.crypto.digests import long_digest
 from he.crypto.enrolment import Directory, Proof, Signer
 from he.crypto.tags import UploadName
 from he.errors import (
@@ -91,7 +91,7 @@ def sign_as_client(message: bytes, signer: Signer) -> bytes:
         LocalProtocolError: the signer returned no signature.
     """
     head, body = message[:_UPLOAD_START], memoryview(message)[_UPLOAD_START:]
-    return message + signature_by(signer, _statement(head, hashlib.sha256(body).digest()))
+    return message + signature_by(signer, _statement(head, long_digest(body)))
 
 
 def signature_by(signer: Signer, statement: bytes) -> bytes:
@@ -217,6 +217,6 @@ def _check_client(data: bytes, sender: int | None, enrolled: Directory) -> Proof
     if client_id != sender:
         raise RemoteProtocolError(f"client {sender} sent a chunk of client {client_id}")
     body = memoryview(data)[_UPLOAD_START:-SIGNATURE_BYTES]
-    proof = Proof(hashlib.sha256(body).digest(), data[-SIGNATURE_BYTES:])
+    proof = Proof(long_digest(body), data[-SIGNATURE_BYTES:])
     enrolled.verify(client_id, _statement(data[:_UPLOAD_START], proof.body), proof.signature)
     return proof

@@ -7,6 +7,7 @@ import json
 import struct
 
 import pytest
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -115,7 +116,7 @@ def test_the_stored_upload_has_the_documented_layout_and_tag(case):
     expected = sum(r * c for r, c in zip(vector, coefficients, strict=True))
     assert tag == (expected + int.from_bytes(mask, "little")) % Q
 
-    signed = hashlib.sha256(b"he upload chunk" + chunk[:-64]).digest()
+    signed = blake3(b"he upload chunk" + chunk[:-64]).digest()
     seed = hkdf_sha256(material(case), b"he group key sign " + bytes.fromhex(case["params"]))
     Ed25519PrivateKey.from_private_bytes(seed).public_key().verify(chunk[-64:], signed)
 
@@ -174,7 +175,7 @@ def test_the_enrolled_upload_is_signed_as_documented():
     chunk = base64.b64decode(OWN["upload"])
     assert chunk[:5] == b"HEC\x02\x03"
     assert struct.unpack_from("<Q", chunk, 65) == (7,)
-    statement = b"he enrolled upload\0" + chunk[:105] + hashlib.sha256(chunk[105:-64]).digest()
+    statement = b"he enrolled upload\0" + chunk[:105] + blake3(chunk[105:-64]).digest()
     seed = bytes.fromhex(OWN["seeds"]["7"])
     assert chunk[-64:] == Ed25519PrivateKey.from_private_bytes(seed).sign(statement)
     server = enrolled_server()

@@ -1,10 +1,10 @@
 """Enrolled signing keys: the directory, the rounds, the wire form and who may not enrol."""
 
-import hashlib
 import struct
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 import he
@@ -91,7 +91,7 @@ def test_what_a_client_signs_is_short_and_rebuilt_by_hand():
     (chunk,) = client.encrypt(np.array([1, -2, 3]))
     head, body, signature = chunk[:105], chunk[105:-64], chunk[-64:]
     assert head[:5] == b"HEC\x02\x03"
-    statement = b"he enrolled upload\0" + head + hashlib.sha256(body).digest()
+    statement = b"he enrolled upload\0" + head + blake3(body).digest()
     assert signature == Ed25519PrivateKey.from_private_bytes(bytes(range(32))).sign(statement)
     other = he.SigningKey.from_private_bytes(bytes(32))
     directory = directory_of({7: key, 8: other})
@@ -103,7 +103,7 @@ def test_what_a_client_signs_is_short_and_rebuilt_by_hand():
     magic, kind, *_ = struct.unpack_from("<4sB16s32sIQ", total)
     size, client_id, nonce, digest, proof = struct.unpack_from("<IQ32s32s64s", total, 65)
     assert (magic, kind, size, client_id) == (b"HEC\x02", 4, 2, 7)
-    assert (nonce, digest, proof) == (head[73:], hashlib.sha256(body).digest(), signature)
+    assert (nonce, digest, proof) == (head[73:], blake3(body).digest(), signature)
 
 
 def test_all_parties_have_a_directory_or_none_has():
