@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.arch.tree import ROOT, tree
+from tests.e2e.processes import said_by_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,18 +73,10 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_readmes_code_runs(block: str, tmp_path: Path) -> None:
     path = tmp_path / "block.py"
     path.write_text(block)
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    assert "False" not in done.stdout
+    code, said = said_by_script(path)
+    assert code == 0, said
+    assert said.strip()
+    assert "False" not in said
 
 
 def test_the_readmes_commands_are_the_promised_ones() -> None:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.arch.tree import ROOT
+from tests.e2e.processes import said_by_script
 
 _PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 _PARTS = dict(
@@ -71,17 +72,9 @@ def test_a_part_of_the_page_runs(title, tmp_path) -> None:
     assert len(source.splitlines()) < 40
     (tmp_path / "my_part.py").write_text(source)
     (tmp_path / "run.py").write_text(_SCRIPTS[title])
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "run.py")],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "ran 2" in done.stdout
+    code, said = said_by_script(tmp_path / "run.py")
+    assert code == 0, said[-2000:]
+    assert "ran 2" in said
 
 
 def test_the_suite_of_the_page_collects_and_passes(tmp_path) -> None:

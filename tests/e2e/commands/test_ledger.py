@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from dp import GaussianEvent, Ledger, SharedLedger
 from fedavg.cli.app import app
 from fedavg.config.build import load_config
+from fedavg.studies import executors
 from tests.e2e.small import blobs_in
+from tests.fedavg.support.studies import OneProcess
 
 runner = CliRunner()
 
@@ -124,7 +126,8 @@ def test_charges_without_a_name_are_shown_too(tmp_path):
     assert "(no name)" in invoke("ledger", "show", path).output
 
 
-def test_a_study_charges_no_ledger(tmp_path, config):
+def test_a_study_charges_no_ledger(tmp_path, config, monkeypatch):
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     study = tmp_path / "study.toml"
     base = config.read_text().replace("[privacy]", f'[privacy]\nledger = "{tmp_path / "b.json"}"')
     (tmp_path / "base.toml").write_text(base)

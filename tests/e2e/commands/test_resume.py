@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import time
 
 import numpy as np
@@ -15,7 +13,7 @@ from typer.testing import CliRunner
 
 from dp import Ledger
 from fedavg.cli.app import app
-from tests.e2e.processes import PATIENCE, command, wait_until
+from tests.e2e.processes import forked_command, wait_until
 from tests.e2e.small import blobs_in
 
 runner = CliRunner()
@@ -53,16 +51,6 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def start(*arguments):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-    )
-
-
 def kill_after(process, out, rows, pause):
     """SIGKILL once so many rounds are logged, and a moment later; False when it ended before."""
     wait_until(
@@ -95,13 +83,13 @@ def killed_and_resumed(config, out, rng, check=lambda out: 0):
     while not killed:  # a machine that is busy elsewhere may let a run end before the first kill
         shutil.rmtree(out, ignore_errors=True)
         charges = []
-        process = start("run", config, "--out", out)
+        process = forked_command("run", config, "--out", out)
         for kill in range(KILLS):
             rows = int(rng.integers(1, 8)) + 8 * kill
             killed += kill_after(process, out, rows, float(rng.uniform(0, 0.12)))
             charges.append(check(out))
-            process = start("resume", out)
-        assert process.wait(timeout=PATIENCE) in (0, 2)  # 2: it had ended before the last kill
+            process = forked_command("resume", out)
+        assert process.wait() in (0, 2)  # 2: it had ended before the last kill
     return charges
 
 

@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
+from fedavg.studies import executors
 from tests.arch.tree import ROOT
 from tests.e2e.documents.shown import COMMAND, LEAVES, PAGES, SHOWN, blocks
+from tests.fedavg.support.studies import OneProcess
 
 INLINE = re.compile(r"`fedavg ([^`]+)`")
 OPTION = re.compile(r"--[a-z][a-z-]*")
@@ -94,6 +96,7 @@ SHORT = {
 def test_the_readmes_commands_run_in_their_order(tmp_path, monkeypatch):
     """Privacy against accuracy: runs, a budget, an audit, a resumption, a page and a study, shortened."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = blocks(readme.split("### Weigh privacy against accuracy", 1)[1].split("\n### ", 1)[0])
     commands = [shlex.split(line, comments=True) for line in COMMAND.findall(section)]

@@ -14,8 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
+from fedavg.studies import executors
 from tests.arch.tree import ROOT
 from tests.e2e.documents.shown import SHOWN
+from tests.fedavg.support.studies import OneProcess
 
 ELSEWHERE = {
     "README.md": "tests/e2e/documents/test_documented_commands.py",
@@ -127,8 +129,12 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, finished):
-    """A folder with all files that the commands name."""
+    """A folder with all files that the commands name.
+
+    Studies run in this process; tests/e2e/commands/test_sweep.py sweeps with workers.
+    """
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     whole = table()
     for name in ("loans", "thyroid", "visits", "randhie"):
         whole.to_csv(f"{name}.csv", index=False)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
+from pathlib import Path
 
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
 from fedavg.config.settings import Config
 from tests.arch.tree import ROOT
+from tests.e2e.processes import said_by_script
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -30,10 +29,13 @@ def run(command):
         assert result.exit_code == 0, f"{command}\n{result.output}"
         return result.output
     assert words[0] == "python", command
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}", "OMP_NUM_THREADS": "1"}
-    whole = [sys.executable, *words[1:]]
-    done = subprocess.run(whole, capture_output=True, text=True, check=True, env=environment)
-    return done.stdout
+    file = Path(words[1])
+    if words[1] == "-c":
+        file = Path("given.py")
+        file.write_text(words[2])
+    code, said = said_by_script(file)
+    assert code == 0, f"{command}\n{said}"
+    return said
 
 
 def test_every_command_of_the_page_runs_and_prints_what_it_says(tmp_path, monkeypatch):

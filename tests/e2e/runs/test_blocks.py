@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
-from tests.e2e.commands.test_resume import EXACT, config_in, kill_after, lines, start
+from tests.e2e.commands.test_resume import EXACT, config_in, kill_after, lines
+from tests.e2e.processes import forked_command
 
 runner = CliRunner()
 MODEL = '[model]\nname = "mlp"\n'
@@ -26,7 +27,7 @@ def test_a_run_of_blocks_that_is_killed_ends_as_one_that_is_not(tmp_path):
     result = invoke("run", config, "--out", whole)
     assert result.exit_code == 0, result.output
     assert "2 blocks side by side" in " ".join(result.output.split())
-    kill_after(start("run", config, "--out", broken), broken, 3, 0.01)
+    kill_after(forked_command("run", config, "--out", broken), broken, 3, 0.01)
     assert invoke("resume", broken).exit_code in (0, 2)  # 2: it had ended before the kill
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
