@@ -8,6 +8,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 import he
+import he.roles.parallel
 from he.crypto import enrolment
 from he.rounds import hash_context
 from he.wire import open_sum

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 
 import he
+from he.coding import packing, words
 from he.coding.plaintexts import decode, encode
 from he.crypto.rlwe import Decryptor, SymmetricEncryptor
 from he.errors import CapacityError
@@ -47,16 +48,16 @@ def worst_case_is_exact(params, length, seed=0):
         vector = rng.choice([-params.max_abs, params.max_abs, 0, 1], size)
         vector[: size // 4] = params.max_abs
         parts = encryptor.encrypt(
-            encode(he.coding.packing.pack(vector, params), params), bytes(32), 16 * number
+            encode(packing.pack(vector, params), params), bytes(32), 16 * number
         )
         bits = params.word_bits
-        parts = he.coding.words.restore_low_bits(he.coding.words.drop_low_bits(parts, bits), bits)
+        parts = words.restore_low_bits(words.drop_low_bits(parts, bits), bits)
         phase = decryptor.phase(parts, [bytes(32)], 16 * number)
         # n·(c0 + c1·s) is n·c0 + n·c1·s: adding n times, without the loop
         many = phase.astype(object) * params.n_clients % MODULUS
         many = np.where(many > MODULUS // 2, many - MODULUS, many).astype(np.int64)
         slots = decode(many, params, contributors=params.n_clients)
-        opened = he.coding.packing.unpack(slots, params, contributors=params.n_clients)
+        opened = packing.unpack(slots, params, contributors=params.n_clients)
         if not np.array_equal(opened[:size], params.n_clients * vector):
             return False
     return True

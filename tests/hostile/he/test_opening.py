@@ -8,6 +8,7 @@ import pytest
 
 import fedavg
 import he
+import he.roles.client
 from he.coding.words import pack_words, restore_low_bits, unpack_words
 from he.crypto.tags import UploadName
 from he.params import DEGREE, MODULUS

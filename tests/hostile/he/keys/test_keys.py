@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import he
+import he.coding.packing
+import he.coding.plaintexts
 from he.coding.words import restore_low_bits, unpack_words
 from he.crypto.context import PublicContext
 from he.rounds import hash_context
