@@ -87,6 +87,11 @@ CONSTANTS = (
         "threads wait for each other less often; each core holds so many bytes more",
     ),
     Constant(
+        "secagg.crypto.masks",
+        "_SHORT",
+        "one stream by CTR instead of two where the start of a stream counts; GCM is faster beyond",
+    ),
+    Constant(
         "secagg.crypto.ring",
         "_BLOCK",
         "fewer calls of NumPy; a block's four buffers no longer fit the cache",

@@ -205,7 +205,7 @@ class Directory:
         1
     """
 
-    __slots__ = ("_held", "_identities", "_keys")
+    __slots__ = ("_facts", "_held", "_identities", "_keys")
 
     pinned = True
 
@@ -230,7 +230,8 @@ class Directory:
                 "two clients of the directory have one identity; each needs its own"
             )
         self._keys: dict[bytes, Ed25519PublicKey] = {}
-        self._held: set[bytes] = set()
+        self._held: set[bytes] = set()  # valid signatures
+        self._facts: set[bytes] = set()  # apart from them: a fact must never pass for a signature
 
     def __len__(self) -> int:
         """Number of clients in the directory."""
@@ -272,6 +273,25 @@ class Directory:
         fact = b"".join(parts)  # the first two have fixed sizes
         if fact in self._held:  # only valid signatures are kept here, so forgeries cannot fill it
             return True
+        if not self._signed(public, signature, message):
+            return False
+        _remember(self._held, fact)
+        return True
+
+    def once(self, fact: bytes, check: Callable[[], None]) -> None:
+        """Run a check that depends on this directory and on a fact alone, unless it has passed before.
+
+        Many clients of one process that share a directory check the same roster, and each of its entries.
+
+        Args:
+            fact: what the check is about: a label and a hash, so that it equals no other check's.
+            check: raises if the fact does not hold.
+        """
+        if fact not in self._facts:
+            check()
+            _remember(self._facts, fact)
+
+    def _signed(self, public: bytes, signature: bytes, message: bytes) -> bool:
         key = self._keys.get(public)
         if key is None:
             if not acceptable_identity(public):
@@ -285,11 +305,14 @@ class Directory:
             key.verify(signature, message)
         except InvalidSignature:
             return False
-        # A directory may serve any number of sessions, and the cache must not grow with them.
-        if len(self._held) >= _MAX_REMEMBERED:
-            self._held.clear()
-        self._held.add(fact)
         return True
+
+
+def _remember(facts: set[bytes], fact: bytes) -> None:
+    # A directory may serve any number of sessions, and what it remembers must not grow with them.
+    if len(facts) >= _MAX_REMEMBERED:
+        facts.clear()
+    facts.add(fact)
 
 
 class TrustServerDirectory(Directory):

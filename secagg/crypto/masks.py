@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from secagg.crypto.ring import RingArray
+    from secagg.crypto.streams import Start
 
 __all__ = ["SEED_SIZE", "add_masks"]
 
@@ -27,6 +28,8 @@ _CHUNK = 256 << 10
 _WINDOW = 16 * _CHUNK  # bytes that each core works on between two sums
 _CACHE_LINE = 64
 _ZEROS = memoryview(bytes(_CHUNK))
+# In bytes: below, one stream by CTR costs less than GCM's and a second one for the head.
+_SHORT = 64 << 10
 
 
 def add_masks(
@@ -62,6 +65,9 @@ def add_masks(
     """
     plus, minus = list(plus), list(minus)
     width = accumulator.itemsize
+    if executor is None and accumulator.nbytes <= _SHORT:
+        _Streams(plus, minus, from_counter).add_to(accumulator)
+        return
     # GCM does not give the first two blocks of a stream; `_heads` does, below.
     head, rest = accumulator[: HEAD // width], accumulator[HEAD // width :]
     if executor is None:
@@ -82,13 +88,14 @@ def add_masks(
 
 
 class _Streams(Secret):
-    """The streams of some seeds after their heads, each read once; they cannot leave the process."""
+    """The streams of some seeds, by default after their heads, each read once; they stay in the process."""
 
     __slots__ = ("_made", "_streams", "_words")
 
-    def __init__(self, plus: list[bytes], minus: list[bytes]) -> None:
-        self._streams = [(stream_after_head(seed), np.add) for seed in plus]
-        self._streams += [(stream_after_head(seed), np.subtract) for seed in minus]
+    def __init__(self, plus: list[bytes], minus: list[bytes], start: Start | None = None) -> None:
+        begin = stream_after_head if start is None else start
+        self._streams = [(begin(seed), np.add) for seed in plus]
+        self._streams += [(begin(seed), np.subtract) for seed in minus]
         self._made, self._words = 0, cast("RingArray", np.empty(0, np.uint16))
 
     def __reduce__(self) -> NoReturn:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.ciphers import CipherContext
 
-    _Start = Callable[[bytes], CipherContext]
+    Start = Callable[[bytes], CipherContext]
 
 __all__ = ["BLOCK", "HEAD", "from_counter", "stream_after_head", "streams_after_head"]
 
@@ -49,7 +49,7 @@ def stream_after_head(key: bytes) -> CipherContext:
     return _fastest()(key)
 
 
-def streams_after_head() -> tuple[_Start, ...]:
+def streams_after_head() -> tuple[Start, ...]:
     """Both ways to start a stream after its first two blocks; all give the same bytes."""
     return (_by_ctr, _by_gcm)
 
@@ -63,13 +63,13 @@ def _by_gcm(key: bytes) -> CipherContext:
 
 
 @functools.cache
-def _fastest() -> _Start:
+def _fastest() -> Start:
     """The faster way on this processor: the best of a few short runs, in turn, about 0.3 ms in all.
 
     The shortest time counts, since another process can only lengthen one.
     """
     zeros, room = bytes(_TRIAL), memoryview(bytearray(_TRIAL + BLOCK))
-    best: dict[_Start, int] = {}
+    best: dict[Start, int] = {}
     for _ in range(_TRIALS):
         for start in streams_after_head():
             stream = start(bytes(BLOCK))

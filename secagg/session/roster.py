@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from secagg.crypto.keys import derive, digest
@@ -14,12 +15,14 @@ from secagg.wire.codec import decode
 from secagg.wire.messages import AdvertiseKeys, Advertisements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from secagg.crypto.keys import AgreementKey, Directory
     from secagg.params.params import Params
 
 __all__ = ["Roster", "check_roster", "pair_seed", "self_seed"]
+
+_KNOWN, _SIGNED = b"identities known", b"keys signed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,13 @@ def _roster(message: bytes, params: Params, session: bytes) -> Roster:
     if len(set(keys)) != 2 * size:
         raise RemoteProtocolError("sent a roster in which one key stands twice", "server")
     root = digest(b"roster", message)
+    # All entries are read several times, except where only those of neighbours are read at all.
+    entries = advertised.entries if params.local else tuple(advertised.entries)
     return Roster(
         params=params,
         session=session,
         root=root,
-        entries=advertised.entries,
+        entries=entries,
         ids=tuple(ids),
         positions={client_id: position for position, client_id in enumerate(ids)},
         graph=Graph.of_roster(ids, session, root, params.degree),
@@ -99,13 +104,30 @@ def check_roster(roster: Roster, neighbours: Sequence[int], directory: Directory
     The directory must know all identities. Where quorums consist of neighbours, it must know only theirs:
     other clients on the roster neither hold this client's shares nor share its masks.
     """
-    around = [roster.entries[place] for place in neighbours]
-    for entry in around if roster.params.local else roster.entries:
-        directory.check(entry.client_id, entry.identity)
+    # The root is the hash of all entries, so that with the session and a place it names one entry.
+    name = roster.session + roster.root
+    if roster.params.local:
+        _check_identities(roster, neighbours, directory)
+    else:
+        everyone = range(len(roster.entries))
+        known = partial(_check_identities, roster, everyone, directory)
+        directory.once(_KNOWN + name, known)
     # Shares and masks go to neighbours only, so only their keys need a valid signature: k checks, not n.
-    for entry in around:
-        if not directory.verify(entry.identity, entry.signature, entry.signed(roster.session)):
-            raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
+    for place in neighbours:
+        keys = partial(_check_keys, roster, place, directory)
+        directory.once(_SIGNED + name + place.to_bytes(4, "little"), keys)
+
+
+def _check_identities(roster: Roster, places: Iterable[int], directory: Directory) -> None:
+    for place in places:
+        entry = roster.entries[place]
+        directory.check(entry.client_id, entry.identity)
+
+
+def _check_keys(roster: Roster, place: int, directory: Directory) -> None:
+    entry = roster.entries[place]
+    if not directory.verify(entry.identity, entry.signature, entry.signed(roster.session)):
+        raise RemoteProtocolError(f"forged the keys of client {entry.client_id}", "server")
 
 
 def pair_seed(

@@ -16,6 +16,7 @@ from tests.hostile.mutants import without
 
 PLUS, MINUS = [b"a" * 16, b"b" * 16], [b"c" * 16]
 DTYPES = [np.uint16, np.uint32, np.uint64]
+SHORTEST = [masks._SHORT // width + more for width in (2, 4, 8) for more in (0, 1)]
 _REAL = masks._Streams
 
 
@@ -32,9 +33,9 @@ def in_counter_mode(seed, size, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [*range(1, 20), 32_784, 65_552, 300_001])
+@pytest.mark.parametrize("size", [*range(1, 20), *SHORTEST, 32_784, 65_552, 300_001])
 def test_a_mask_is_counter_mode_from_zero(size, dtype):
-    """Also at the ends of the head that is made apart, and of chunks."""
+    """Also at the ends of the head that is made apart, of chunks, and of what one stream masks whole."""
     expected = np.arange(size).astype(dtype)
     for seed in PLUS:
         expected += in_counter_mode(seed, size, dtype)
