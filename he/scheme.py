@@ -78,7 +78,8 @@ class Ring:
         public_key = sealapi.PublicKey()
         loaded = self._load(sealapi.SecretKey(), self._plain_head(), secret_key)
         sealapi.KeyGenerator(self.context, loaded).create_public_key(public_key)
-        return _words(public_key.data())
+        with _scratch_file() as scratch:
+            return _read_polynomials(public_key.data(), scratch, 2).ravel()
 
     def load_public_key(self, public_key: NDArray[np.uint64]) -> sealapi.PublicKey:
         """Load a public key, uint64[2N], into SEAL."""
@@ -175,8 +176,9 @@ class Products(Secret):
             RemoteProtocolError: SEAL refuses the polynomials, for example if all are zero.
         """
         count = len(polynomials)
-        if count == 1:  # SEAL has no ciphertext of one polynomial
-            polynomials = np.concatenate((polynomials, polynomials))
+        if count == 1:
+            # SEAL has no ciphertext of one polynomial, and would compress two that are equal.
+            polynomials = np.concatenate((polynomials, polynomials[:, ::-1]))
         loaded = self._ring.load_polynomials(polynomials, self._inward, values=values)
         try:
             if not values:

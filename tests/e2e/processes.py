@@ -78,11 +78,15 @@ def _script(path):
     runpy.run_path(path, run_name="__main__")
 
 
+def said_by(work, *arguments, output):
+    """The exit code of a function in a process of its own, and all that it printed, kept in a file."""
+    code = Forked(work, arguments, output).wait()
+    return code, Path(output).read_text()
+
+
 def said_by_script(path):
-    """Run a file as the main program of a process of its own; its exit code, and all that it printed."""
-    output = path.with_suffix(".txt")
-    code = Forked(_script, [str(path)], output).wait()
-    return code, output.read_text()
+    """The same of a file that is run as the main program."""
+    return said_by(_script, str(path), output=path.with_suffix(".txt"))
 
 
 def wait_until(condition, process=None):

@@ -62,29 +62,36 @@ def test_a_call_that_raises_leaves_nothing_and_the_next_counts() -> None:
     assert set(taken.parts("role")) == {"other"}
 
 
-@pytest.mark.parametrize("role", list(SEAMS))
-def test_every_seam_is_met_and_restored(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each function named is called in its role: none of the stages is a dead name."""
-    before = server.open_upload
-    met: set[tuple[str, str]] = set()
+@pytest.fixture(scope="module")
+def met() -> set[str]:
+    """The functions of seams that one round of three clients calls."""
+    found: set[str] = set()
     charged = stages._charged
 
     def noted(original, taken, stage):
         wrapped = charged(original, taken, stage)
 
         def call(*args, **options):
-            met.add((original.__module__, original.__qualname__))
+            found.add(original.__qualname__)
             return wrapped(*args, **options)
 
         return call
 
-    monkeypatch.setattr(stages, "_charged", noted)
-    system = Ours(_SMALL, scheme="bfv", bits=20)
-    for client in range(3):
-        system.receive(client, system.send(client, _SMALL.update()))
-    system.open(system.result())
-    assert {path for _, path, _ in SEAMS[role]} <= {name for _, name in met}
+    before = server.open_upload
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "_charged", noted)
+        system = Ours(_SMALL, scheme="bfv", bits=20)
+        for client in range(3):
+            system.receive(client, system.send(client, _SMALL.update()))
+        system.open(system.result())
     assert server.open_upload is before
+    return found
+
+
+@pytest.mark.parametrize("role", list(SEAMS))
+def test_every_seam_is_met_and_restored(role: str, met: set[str]) -> None:
+    """Each function named is called in its role: none of the stages is a dead name."""
+    assert {path for _, path, _ in SEAMS[role]} <= met
 
 
 def test_a_seam_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

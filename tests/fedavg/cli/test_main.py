@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from fedavg.cli import main
 from tests.arch.tree import ROOT
+from tests.e2e.processes import said_by
 
 
 def test_the_module_is_the_command():
@@ -22,6 +24,14 @@ def test_the_module_is_the_command():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("fedavg ")
+
+
+def _without_pyarrow(folder, arguments):
+    assert "pyarrow" not in sys.modules
+    sys.modules["pyarrow"] = None
+    os.chdir(folder)
+    sys.argv = ["fedavg", *arguments]
+    main()
 
 
 @pytest.mark.parametrize(
@@ -38,21 +48,8 @@ def test_the_module_is_the_command():
 def test_a_table_without_the_extra_names_it(arguments, tmp_path):
     """A base installation has no pyarrow, and every command on a table ended with a traceback."""
     (tmp_path / "t.csv").write_text("a,b\n" + "\n".join(f"{n},{n % 2}" for n in range(40)) + "\n")
-    program = (
-        "import sys; sys.modules['pyarrow'] = None\n"
-        "from fedavg.cli.app import main\n"
-        f"sys.argv = ['fedavg', *{arguments!r}]\n"
-        "main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "pip install 'secure-fedavg[data]'" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    code, said = said_by(_without_pyarrow, str(tmp_path), arguments, output=tmp_path / "said.txt")
+    assert code == 2, said
+    assert "Traceback" not in said
+    assert "pip install 'secure-fedavg[data]'" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"t.csv", "said.txt"}

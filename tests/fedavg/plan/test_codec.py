@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -15,6 +12,7 @@ from fedavg.losses.imported import ImportedLoss
 from fedavg.optimizers.local import LocalTraining
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 from fedavg.sums.plain import InsecurePlain
+from tests.e2e.processes import said_by_script
 from tests.e2e.small import MODEL, clients, plan
 from tests.fedavg.support import own_parts
 
@@ -26,21 +24,26 @@ OWN = [
 ]
 
 
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
+assert "tests.fedavg.support.own_parts" not in sys.modules
+here = Path(__file__)
+here.with_name("back").write_bytes(plan_to_bytes(plan_from_bytes(here.with_name("sent").read_bytes())))
+"""
+
+
 @pytest.mark.parametrize("own", OWN)
-def test_a_process_that_knows_nothing_reads_a_plan_with_parts_of_ones_own(own):
+def test_a_process_that_knows_nothing_reads_a_plan_with_parts_of_ones_own(own, tmp_path):
     """Mutant: without the modules of what is inside of the local training, the loss is unknown there."""
     given = plan(InsecurePlain(), local_training=LocalTraining(lr=0.5, **own))
-    code = (
-        "import sys\n"
-        "from fedavg.plan.codec import plan_from_bytes, plan_to_bytes\n"
-        "data = sys.stdin.buffer.read()\n"
-        "sys.stdout.buffer.write(plan_to_bytes(plan_from_bytes(data)))\n"
-    )
     data = plan_to_bytes(given)
-    there = subprocess.run(
-        [sys.executable, "-c", code], input=data, capture_output=True, check=False
-    )
-    assert there.stdout == data, there.stderr.decode()
+    (tmp_path / "sent").write_bytes(data)
+    (tmp_path / "there.py").write_text(ELSEWHERE)
+    code, said = said_by_script(tmp_path / "there.py")
+    assert code == 0, said
+    assert (tmp_path / "back").read_bytes() == data
     assert plan_from_bytes(data) == given
 
 

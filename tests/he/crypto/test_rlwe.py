@@ -211,6 +211,18 @@ def test_squeezed_files_take_the_slow_way_to_the_same_end(monkeypatch):
     assert np.array_equal(multiplier.multiply(polynomials, values=True), expected)
 
 
+def test_one_polynomial_and_a_public_key_take_the_quick_way(monkeypatch):
+    """SEAL gets two polynomials for one: were both equal, it would compress the file."""
+    key, _, _ = parties()
+    multiplier = Multiplier(the_ring(), key)
+    polynomials = uniform(NONCE, 0, 2)
+    monkeypatch.delattr(scheme_module, "_words")
+    for values in (False, True):
+        expected = multiplier.multiply(polynomials, values=values)
+        assert np.array_equal(multiplier.multiply(polynomials[:1], values=values), expected[:1])
+    assert the_ring().public_key(key).shape == (2 * DEGREE,)
+
+
 @pytest.mark.parametrize("public_key", [False, True])
 def test_temporary_files_stand_in_for_memory_files(public_key, monkeypatch):
     monkeypatch.delattr(scheme_module.os, "memfd_create")

@@ -21,8 +21,10 @@ from fedavg.cli.app import app
 from fedavg.cli.console import correctable
 from fedavg.records.federation import RecordFederation
 from fedavg.runs.files.directory import RunDirectory
+from fedavg.studies import executors
 from tests.e2e.commands.test_resume import PRIVATE, config_in
 from tests.e2e.small import blobs_in
+from tests.fedavg.support.studies import OneProcess
 from tests.hostile.mutants import FOUND
 
 SYNCS = 5
@@ -237,7 +239,8 @@ seed = [0]
 """
 
 
-def test_a_study_on_a_full_disk_names_the_file_and_goes_on(tmp_path):
+def test_a_study_on_a_full_disk_names_the_file_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     study, out = tmp_path / "s.toml", tmp_path / "out"
     study.write_text(STUDY.format(data=blobs_in(tmp_path)))
     arguments = ("sweep", study, "--out", out, "--jobs", "1")
