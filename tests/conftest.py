@@ -21,10 +21,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as a shell leaves it for what it starts in the background; tests of interrupts need a handler
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# what helpers assert holds under `python -O`, too, as in test modules
 pytest.register_assert_rewrite(
-    "tests.secagg.support.lab",
-    "tests.secagg.support.snapshots",
-    "tests.secagg.protocol.stateful.machine",
+    "tests.e2e", "tests.fedavg", "tests.he", "tests.hostile", "tests.interop", "tests.secagg"
 )
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
