@@ -1,4 +1,4 @@
-"""Convictions of clients, with the evidence, as values; `secagg.evidence` creates and checks the evidence."""
+"""Convictions of clients, with the evidence, as values; `secagg.verdicts.evidence` makes and checks it."""
 
 from __future__ import annotations
 
