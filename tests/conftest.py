@@ -10,9 +10,13 @@ import gc
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # there are as many workers as cores: more than one thread in each would only wait
@@ -35,6 +39,16 @@ settings.register_profile("long", max_examples=500, stateful_step_count=50)
 # process and every run, which is most of the time of a collection.  What it keeps is in __pycache__.
 _KEEPS_NO_BYTECODE = sys.dont_write_bytecode
 sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while modules are imported: next to nothing of it can be freed."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:

@@ -22,6 +22,7 @@ from tests.fedavg.support.studies import OneProcess
 ELSEWHERE = {
     "README.md": "tests/e2e/documents/test_documented_commands.py",
     "docs/your-data.md": "tests/e2e/documents/test_your_data.py",
+    "fedavg budget --help": "tests/fedavg/plan/budget/test_planner.py",
     **{
         f"examples/{field}/{file}.toml": "tests/e2e/documents/test_fields.py"
         for field in ("energy", "finance", "healthcare", "manufacturing", "supply_chain")
@@ -153,7 +154,9 @@ def shortened(words):
     more = list(SHORT.get(command, []))
     own = {"--data"} & set(words) or any(word.endswith(".toml") for word in words)
     if command == "run" and not own:
-        more += ["--data", "digits", "--clients", "200"]
+        more += ["--data", "digits"]
+    if command == "run" and "digits" in [*words, *more]:
+        more += ["--clients", "200"]
     if command == "init" and "--target" not in words:  # what a terminal would be asked
         more += ["--target", "default"]
     if command == "stats" and "visits.csv" in words:

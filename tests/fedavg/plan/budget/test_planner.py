@@ -233,7 +233,10 @@ EXAMPLES = [line for line in BUDGET_EPILOG.splitlines() if line.startswith("feda
 
 @pytest.mark.parametrize("line", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_every_example_of_the_help_has_an_answer(line, tmp_path, monkeypatch):
-    """Both epsilons of the answer have a bound, and so has the group's; the curves may end without one."""
+    """The commands of `fedavg budget --help`.
+
+    Both epsilons of the answer have a bound, and so has the group's; the curves may end without one.
+    """
     monkeypatch.chdir(tmp_path)
     arguments = re.split(r"\s{2,}", line)[0].split()[1:]
     result = CliRunner().invoke(app, arguments)

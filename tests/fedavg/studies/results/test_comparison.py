@@ -9,7 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fedavg.cli.app import app
+from fedavg.studies import executors
 from fedavg.studies.results.comparison import ACCURACY, comparison_of
+from tests.fedavg.support.studies import OneProcess
 
 RMSE = {
     "headline": "rmse",
@@ -27,7 +29,8 @@ def test_a_common_headline_compares_and_different_ones_do_not():
     assert comparison_of([RMSE, {}]) == comparison_of([]) == ACCURACY
 
 
-def test_a_study_of_numbers_has_its_error_beside_the_mean(tmp_path):
+def test_a_study_of_numbers_has_its_error_beside_the_mean(tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "Workers", OneProcess())
     rng = np.random.default_rng(0)
     x = rng.standard_normal((400, 4)).astype(np.float32)
     np.savez(tmp_path / "num.npz", x=x, y=(x @ np.array([1.0, -1, 0.5, 0])).astype(np.float32))
