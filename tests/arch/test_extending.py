@@ -28,7 +28,7 @@ _USE = {
 }
 _RUN = """
 import numpy as np, torch, fedavg
-from my_part import *
+from my_parts import *
 from fedavg.plan.codec import plan_from_bytes, plan_to_bytes
 rng = np.random.default_rng(0)
 x = rng.standard_normal((200, 5)).astype(np.float32)
@@ -48,7 +48,7 @@ print("ran", len(results))
 _USE_OF_RECORDS = {"A rule over groups": "robust=HalfMedian(3)"}
 _RUN_OF_RECORDS = """
 import numpy as np, torch, fedavg
-from my_part import *
+from my_parts import *
 rng = np.random.default_rng(0)
 silos = [fedavg.Dataset(rng.standard_normal((20, 5)), rng.integers(0, 2, 20)) for _ in range(9)]
 privacy = fedavg.RecordPrivacy(unit="record", rate=0.5, clip=1.0, max_units=20, noise_multiplier=1.0)
@@ -70,7 +70,7 @@ def test_every_family_of_the_page_is_used() -> None:
 def test_a_part_of_the_page_runs(title, tmp_path) -> None:
     source = _PARTS[title]
     assert len(source.splitlines()) < 40
-    (tmp_path / "my_part.py").write_text(source)
+    (tmp_path / "my_parts.py").write_text(source)
     (tmp_path / "run.py").write_text(_SCRIPTS[title])
     code, said = said_by_script(tmp_path / "run.py")
     assert code == 0, said[-2000:]
@@ -78,10 +78,10 @@ def test_a_part_of_the_page_runs(title, tmp_path) -> None:
 
 
 def test_the_suite_of_the_page_collects_and_passes(tmp_path) -> None:
-    (tmp_path / "my_part.py").write_text(_PARTS["A stage: a change to updates"])
-    (tmp_path / "test_my_part.py").write_text(_SUITE)
+    (tmp_path / "my_parts.py").write_text(_PARTS["A stage: a change to updates"])
+    (tmp_path / "test_my_parts.py").write_text(_SUITE)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_part.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_parts.py"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"},
         capture_output=True,

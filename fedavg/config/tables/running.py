@@ -19,7 +19,8 @@ class PluginsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     resumed from its own directory.
 
     Such a part is named where one of ours could be (`privacy.noise`, `secure_sum.kind`, `server.optimizer`,
-    `cohort.kind`, `encoding.kind`, `stages`), and its own fields are given in the table's `options`.
+    `cohort.kind`, `encoding.kind`), and its own fields are given in the table's `options`. A stage is a table
+    of its own in `stages`, with its kind and its fields side by side.
     """
 
     modules: tuple[str, ...] = ()
