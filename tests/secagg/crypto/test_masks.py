@@ -64,6 +64,57 @@ def test_a_part_of_a_vector_is_masked():
     assert np.array_equal(vector[10:40], expected)
 
 
+@pytest.mark.parametrize("size", [5, 9, SHORTEST[2], SHORTEST[3]])
+@pytest.mark.parametrize("shape", ["strided", "reversed"])
+def test_the_layout_in_memory_changes_no_mask(size, shape):
+    """Also across the length up to which one stream masks a vector whole."""
+    plain = np.arange(size).astype(np.uint32)
+    vector = {
+        "strided": np.repeat(plain, 2)[::2],
+        "reversed": plain[::-1].copy()[::-1],
+    }[shape]
+    add_masks(vector, PLUS, MINUS)
+    assert np.array_equal(vector, masked(size, np.uint32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_masks_cancel_between_one_core_and_several(dtype, more):
+    """One end of a pair masks with an executor, the other one without."""
+    size = masks._SHORT // np.dtype(dtype).itemsize + more
+    vector = np.arange(size).astype(dtype)
+    with ThreadPoolExecutor(2) as executor:
+        add_masks(vector, PLUS, MINUS, executor=executor)
+        add_masks(vector, MINUS, PLUS)
+        assert np.array_equal(vector, np.arange(size).astype(dtype))
+        add_masks(vector, PLUS, MINUS)
+        add_masks(vector, MINUS, PLUS, executor=executor)
+    assert np.array_equal(vector, np.arange(size).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("_Streams(plus, minus, from_counter)", "_Streams(plus, minus)"),
+        ("_Streams(plus, minus, from_counter)", "_Streams(plus, plus, from_counter)"),
+        ("accumulator.nbytes <= _SHORT", "accumulator.nbytes <= HEAD"),
+    ],
+    ids=["without the head", "with another sign", "only shorter than the head"],
+)
+def test_mutants_of_short_vectors(text, instead, monkeypatch):
+    """The last one is right, only slower: it shows that both ways give the same bytes."""
+    mutant = without(monkeypatch, masks, "add_masks", text, instead)
+    monkeypatch.setitem(globals(), "add_masks", mutant)
+    if "HEAD" in instead:
+        test_masks_cancel_between_one_core_and_several(np.uint16, 0)
+        test_a_mask_is_counter_mode_from_zero(40, np.uint16)
+    else:
+        with pytest.raises(AssertionError):
+            test_masks_cancel_between_one_core_and_several(np.uint16, 0)
+        with pytest.raises(AssertionError):
+            test_a_mask_is_counter_mode_from_zero(40, np.uint16)
+
+
 def test_the_mutant_that_starts_every_window_anew(monkeypatch):
     """It would mask two windows with one stream, so that their difference is bare."""
 

@@ -69,7 +69,9 @@ def _forged_at(lab, place, which):
     entries = list(lab.message(10).entries)
     changed = {
         "identity": {"identity": Identity.generate().public},
-        "keys": {"mask_key": entries[place].mask_key[:-1] + bytes([entries[place].mask_key[-1] ^ 1])},
+        "keys": {
+            "mask_key": entries[place].mask_key[:-1] + bytes([entries[place].mask_key[-1] ^ 1])
+        },
     }[which]
     entries[place] = replace(entries[place], **changed)
     return lab.encode(Advertisements(tuple(entries)))
