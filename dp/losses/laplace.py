@@ -85,8 +85,10 @@ class LaplaceCurve:
         return between(found[0], found[1])
 
     def _log_delta(self, inner: float, reach: float) -> float:
-        short = -math.expm1((inner - reach) / 2)
-        return math.log(self.rate) + math.log(short) if short > 0 else -math.inf
+        # No loss exceeds the reach; far beyond it the exponential would overflow.
+        if inner >= reach:
+            return -math.inf
+        return math.log(self.rate) + math.log(-math.expm1((inner - reach) / 2))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,13 @@ counts = powers(0, 8).map(int)
     delta=st.one_of(st.sampled_from([0.0, 5e-324, 1e-300, 1e-5, 1.0]), powers(-300, 0)),
     epsilon=st.one_of(st.sampled_from([0.0, 1e-300, 700.0, 1e300]), powers(-6, 4)),
 )
+@example(  # far beyond the largest loss, e^((ε − r)/2) is no number
+    relation=ADD,
+    released=[(GaussianEvent(1.0), 100_000)],
+    more=LaplaceEvent(1.0, PoissonSampling(1.0)),
+    delta=0.0,
+    epsilon=10_000.0,
+)
 @example(  # no mass of the sum lies outside its window
     relation=ADD,
     released=[(GaussianEvent(0.01), 1_000_000)],
