@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import stat
 
@@ -89,9 +90,15 @@ def scores_under(name, personal, **options):
     return run, results
 
 
+@functools.cache
+def in_the_clear(kind):
+    """A run of the plain sum that is over; tests compare with its model and scores."""
+    return scores_under("insecure-plain", KINDS[kind])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_sum_gives_the_same_models_and_scores(kind):
-    expected, results = scores_under("insecure-plain", KINDS[kind])
+    expected, results = in_the_clear(kind)
     assert all((row.accuracy is None) == (kind == "fedrep") for row in results)
     for name in ("secagg", "bfv", "encrypted-secagg") if kind == "fedrep" else ("secagg",):
         run, _ = scores_under(name, KINDS[kind])
@@ -101,7 +108,7 @@ def test_every_sum_gives_the_same_models_and_scores(kind):
 
 def test_workers_give_the_same_scores():
     for kind in ("ditto", "fedrep"):
-        alone, _ = scores_under("insecure-plain", KINDS[kind])
+        alone, _ = in_the_clear(kind)
         spread, _ = scores_under("insecure-plain", KINDS[kind], workers=2)
         assert spread.scores == alone.scores
         assert (spread.released == alone.released).all()
