@@ -1,1 +1,1 @@
-"""A federation: the loop over rounds, and its checkpoints."""
+"""A federation: the loop over rounds, its checkpoints, its results, and the budget that it has spent."""

@@ -1,1 +1,1 @@
-"""Messages and their bytes."""
+"""Messages as values, and their one form in bytes: sizes, records, envelopes."""

@@ -1,1 +1,1 @@
-"""The server's part of a step: its sums, group by group, and the mean that it takes from them."""
+"""The server's part of a step: sums of groups, the mean from them, and how far one silo moves it."""

@@ -1,1 +1,1 @@
-"""How scores are read, drawn and worded."""
+"""A report's parts on scores, quality and fairness; and privacy curves."""

@@ -1,1 +1,1 @@
-"""The data of a simulation and the schema of a table, for people."""
+"""What users check before a run: how each column of a table is read, and what each client holds."""

@@ -1,1 +1,1 @@
-"""The bytes of a sum by a committee."""
+"""The messages of a sum by a committee, as values and as bytes."""

@@ -1,1 +1,1 @@
-"""One client of a session."""
+"""One client of a session: what it accepts, its masked input, and its state between two phases."""

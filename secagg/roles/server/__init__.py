@@ -1,1 +1,1 @@
-"""The server of a session."""
+"""The server of a session: it checks and adds inputs, removes the masks, and names who cheats."""
