@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from secagg.crypto import keys
 from secagg.crypto.keys import Directory, Identity
 from secagg.errors import RemoteProtocolError
+from tests.hostile.mutants import without
 
 
 def _refuse() -> None:
@@ -46,3 +49,31 @@ def test_a_fact_never_passes_for_a_signature():
     directory = Directory({1: identity.public})
     directory.once(identity.public + bytes(64) + b"message", lambda: None)
     assert not directory.verify(identity.public, bytes(64), b"message")
+
+
+def test_the_mutant_that_keeps_facts_among_signatures(monkeypatch):
+    without(monkeypatch, Directory, "once", "_remember(self._facts", "_remember(self._held")
+    with pytest.raises(AssertionError):
+        test_a_fact_never_passes_for_a_signature()
+
+
+def test_threads_that_ask_at_once_all_get_the_answer():
+    """A check that is at work has not passed yet: nobody goes on because another thread began it."""
+    directory, begun, ended = Directory({}), threading.Barrier(2, timeout=60), []
+
+    def check() -> None:
+        begun.wait()  # passes only once both threads check for themselves
+        raise RemoteProtocolError("refused", "server")
+
+    def ask() -> None:
+        try:
+            directory.once(b"fact", check)
+        except RemoteProtocolError as error:
+            ended.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ended) == 2
