@@ -281,10 +281,10 @@ class Directory:
     def once(self, fact: bytes, check: Callable[[], None]) -> None:
         """Run a check that depends on this directory and on a fact alone, unless it has passed before.
 
-        Many clients of one process that share a directory check the same roster, and each of its entries.
+        Many clients of one process check the same roster with one directory.
 
         Args:
-            fact: what the check is about: a label and a hash, so that it equals no other check's.
+            fact: what the check is about: a label and hashes, so that it equals no other check's.
             check: raises if the fact does not hold.
         """
         if fact not in self._facts:
@@ -309,8 +309,7 @@ class Directory:
 
 
 def _remember(facts: set[bytes], fact: bytes) -> None:
-    # A directory may serve any number of sessions, and what it remembers must not grow with them.
-    if len(facts) >= _MAX_REMEMBERED:
+    if len(facts) >= _MAX_REMEMBERED:  # a directory may serve any number of sessions
         facts.clear()
     facts.add(fact)
 
