@@ -29,7 +29,7 @@ def results(told: dict[str, Any]) -> str:
     """A suite's JSON as Markdown: the machine, measures with quartiles, exponents, tables.
 
     Example:
-        >>> told = {"machine": {"cores": 2, "system": "Linux x86_64", "python": "3.11", "load": [0],
+        >>> told = {"machine": {"cores": 2, "cpu": "one", "system": "Linux", "python": "3.11", "load": [0],
         ...         "packages": {}},
         ...         "size": "quick", "peers": {}, "curves": [], "tables": [], "measures": [
         ...         {"name": "a", "unit": "s", "ours": 2.0, "peer": None, "ratio": None, "bar": None,
