@@ -20,7 +20,7 @@ import pytest
 
 import fedavg
 from fedavg.parts.registry import FAMILIES, registered
-from tests.arch.tree import ROOT
+from tests.arch.tree import ROOT, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ def _counted(rule) -> dict[str, list[int]]:
     for path in sorted((ROOT / "fedavg").rglob("*.py")):
         name = str(path.relative_to(ROOT / "fedavg"))
         if name != "parts/registry.py":
-            lines = list(rule(ast.parse(path.read_text(encoding="utf-8"))))
+            lines = list(rule(tree(path)))
             if lines:
                 found[name] = lines
     return found
