@@ -8,6 +8,7 @@ import pytest
 
 import secagg.session.roster
 from secagg import Directory, Identity, Phase, RemoteProtocolError
+from secagg.crypto.keys import AgreementKey
 from secagg.wire.codec import decode
 from secagg.wire.messages import Advertisements
 from tests.hostile.mutants import FOUND, without
@@ -20,7 +21,7 @@ def _another(lab, which):
     stranger = Identity.generate().public
     forged = {
         "identity": replace(last, identity=stranger),
-        "keys": replace(last, mask_key=others[0].mask_key[:-1] + b"\1"),
+        "keys": replace(last, mask_key=AgreementKey.generate().public),
     }[which]
     return lab.encode(Advertisements((*others, forged)))
 
