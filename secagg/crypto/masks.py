@@ -28,8 +28,8 @@ _CHUNK = 256 << 10
 _WINDOW = 16 * _CHUNK  # bytes that each core works on between two sums
 _CACHE_LINE = 64
 _ZEROS = memoryview(bytes(_CHUNK))
-# In bytes: below, one stream by CTR costs less than GCM's and a second one for the head. Where GCM is
-# faster, the two meet between 128 and 256 KiB (an EPYC with AVX-512); where it is not, one stream is never slower.
+# In bytes: below, one stream by CTR costs less than GCM's and a second one for the head. On an EPYC with
+# AVX-512, where GCM is faster, the two meet between 128 and 256 KiB.
 _SHORT = 64 << 10
 
 
